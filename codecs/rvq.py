@@ -1,0 +1,268 @@
+"""`vox-rvq-16k`: our own streaming acoustic codec, 16 kHz, 50 frames/s, 8 x 1024 residual codebooks (4 kbit/s).
+
+Everything runs at frame rate: a causal STFT front end, causal ConvNeXt blocks (Liu et al. 2022), residual vector
+quantisation (Zeghidour et al. 2021, through `vector_quantize_pytorch`) and an inverse-STFT head (Siuzdak 2023, Vocos).
+Frame n sees samples below 320(n+1) only. The decoder is causal too and aims at the input delayed by `lookahead` frames,
+so streaming equals offline exactly: every causal part takes the tail of its past input and returns the next one.
+
+Letters: B batch, T samples, N frames, K streams, D channels, M sub-frames, W window and h hop of the synthesis.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from vector_quantize_pytorch import ResidualVQ
+
+State = list[Tensor]
+
+
+@dataclass(frozen=True)
+class RVQConfig:
+    """Every size of the codec; plain JSON values only."""
+
+    sample_rate: int = 16000  # Hz
+    hop: int = 320  # samples per frame
+    analysis_window: int = 640  # samples, ends at the frame's last sample
+    encoder_dim: int = 256  # channels
+    encoder_layers: int = 5
+    decoder_dim: int = 256  # channels at the frame rate
+    decoder_layers: int = 5
+    fine_dim: int = 256  # channels at the sub-frame rate
+    fine_layers: int = 2
+    kernel: int = 5  # frames (or sub-frames) a block looks back on, itself included
+    expansion: int = 3  # hidden width of a block / its channels
+    subframes: int = 2  # synthesis sub-frames per frame
+    synthesis_window: int = 640  # samples
+    lookahead: int = 2  # frames the decoder's target is delayed by
+    streams: int = 8  # codebooks
+    codebook_size: int = 1024
+    codebook_dim: int = 64  # channels
+    decay: float = 0.98  # of the codebooks' moving averages (training only)
+    dead_code: float = 0.15  # codes whose moving count falls below this are replaced (training only)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def delay(self) -> int:
+        """Samples by which the streaming decoder's sound trails its tokens."""
+        return self.lookahead * self.hop
+
+
+def fourier_basis(window: int) -> Tensor:
+    """Real DFT as a matrix (W, 2F), F = W/2+1: cosines then minus sines, times a periodic Hann window."""
+    bins = torch.arange(window // 2 + 1, dtype=torch.float64)
+    time = torch.arange(window, dtype=torch.float64)
+    angle = 2 * math.pi * torch.outer(time, bins) / window
+    basis = torch.cat([angle.cos(), -angle.sin()], dim=1)
+    return (basis * torch.hann_window(window, dtype=torch.float64)[:, None]).float()
+
+
+class Block(nn.Module):
+    """Causal ConvNeXt block on (B, N, D): depthwise convolution over the past, then a per-frame MLP."""
+
+    def __init__(self, dim: int, kernel: int, expansion: int) -> None:
+        super().__init__()
+        self.past = kernel - 1
+        self.taps = nn.Parameter(torch.randn(kernel, dim) / kernel**0.5)
+        self.norm = nn.LayerNorm(dim)
+        self.up = nn.Linear(dim, expansion * dim)
+        self.down = nn.Linear(expansion * dim, dim)
+        self.scale = nn.Parameter(torch.full((dim,), 0.3))
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (B, N, D), state (B, kernel-1, D) or None for silence; gives the same two."""
+        if state is None:
+            state = x.new_zeros(x.shape[0], self.past, x.shape[2])
+        seen = torch.cat([state, x], dim=1)
+        y = seen[:, : x.shape[1]] * self.taps[0]
+        for i in range(1, self.past + 1):
+            y = y + seen[:, i : i + x.shape[1]] * self.taps[i]
+        y = self.down(F.gelu(self.up(self.norm(y))))
+        return x + self.scale * y, seen[:, seen.shape[1] - self.past :]
+
+
+def run_blocks(blocks: nn.ModuleList, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+    """Blocks in a row, each with its own tensor of state."""
+    following = []
+    for i, block in enumerate(blocks):
+        x, tail = block(x, None if state is None else state[i])
+        following.append(tail)
+    return x, following
+
+
+class Encoder(nn.Module):
+    """wav (B, 320 N) -> latents (B, N, codebook_dim)."""
+
+    basis: Tensor
+
+    def __init__(self, c: RVQConfig) -> None:
+        super().__init__()
+        self.hop, self.past = c.hop, c.analysis_window - c.hop
+        self.register_buffer("basis", fourier_basis(c.analysis_window), persistent=False)
+        self.embed = nn.Linear(3 * (c.analysis_window // 2 + 1), c.encoder_dim)
+        self.norm = nn.LayerNorm(c.encoder_dim)
+        self.blocks = nn.ModuleList(Block(c.encoder_dim, c.kernel, c.expansion) for _ in range(c.encoder_layers))
+        self.out_norm = nn.LayerNorm(c.encoder_dim)
+        self.out = nn.Linear(c.encoder_dim, c.codebook_dim)
+
+    def features(self, frames: Tensor) -> Tensor:
+        """frames (B, N, W) -> (B, N, 3F): log power, and the spectrum with its magnitude raised to 0.3."""
+        re, im = (frames @ self.basis).chunk(2, dim=-1)
+        power = re * re + im * im + 1e-5
+        gain = power**-0.35
+        return torch.cat([0.25 * torch.log(power), re * gain, im * gain], dim=-1)
+
+    def forward(self, wav: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """state: [last samples (B, W-320)] + one tensor per block."""
+        if state is None:
+            seen = F.pad(wav, (self.past, 0))
+        else:
+            seen = torch.cat([state[0], wav], dim=1)
+        frames = seen.unfold(1, self.past + self.hop, self.hop)
+        x = self.norm(self.embed(self.features(frames)))
+        x, tails = run_blocks(self.blocks, x, None if state is None else state[1:])
+        return self.out(self.out_norm(x)), [seen[:, seen.shape[1] - self.past :], *tails]
+
+
+class Decoder(nn.Module):
+    """latents (B, N, codebook_dim) -> wav (B, 320 N), which trails by `lookahead` frames."""
+
+    basis: Tensor
+
+    def __init__(self, c: RVQConfig) -> None:
+        super().__init__()
+        self.subframes, self.window, self.step = c.subframes, c.synthesis_window, c.hop // c.subframes
+        self.embed = nn.Linear(c.codebook_dim, c.decoder_dim)
+        self.norm = nn.LayerNorm(c.decoder_dim)
+        self.blocks = nn.ModuleList(Block(c.decoder_dim, c.kernel, c.expansion) for _ in range(c.decoder_layers))
+        self.spread = nn.Linear(c.decoder_dim, c.subframes * c.fine_dim)
+        self.fine = nn.ModuleList(Block(c.fine_dim, c.kernel, c.expansion) for _ in range(c.fine_layers))
+        self.out_norm = nn.LayerNorm(c.fine_dim)
+        self.out = nn.Linear(c.fine_dim, 2 * (self.window // 2 + 1))
+        self.register_buffer("basis", self._synthesis_basis(), persistent=False)
+
+    def _synthesis_basis(self) -> Tensor:
+        """Inverse real DFT (2F, W) with the window, over the sum of squared windows (constant for Hann at W/h >= 3)."""
+        fold = torch.full((self.window // 2 + 1, 1), 2.0)
+        fold[0] = fold[-1] = 1.0
+        overlap = torch.hann_window(self.window).square().sum() / self.step
+        return fourier_basis(self.window).T * torch.cat([fold, fold]) / (self.window * overlap)
+
+    def frames(self, x: Tensor) -> Tensor:
+        """x (B, M, fine_dim) -> windowed stretches of sound (B, M, W)."""
+        level, phase = self.out(self.out_norm(x)).float().chunk(2, dim=-1)
+        magnitude = torch.exp(level.clamp(max=6.0))
+        return torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=-1) @ self.basis
+
+    def overlap_add(self, frames: Tensor, tail: Tensor | None) -> tuple[Tensor, Tensor]:
+        """frames (B, M, W), tail (B, W-h): what earlier sub-frames left; gives sound (B, M h) and the next tail."""
+        batch, count, _ = frames.shape
+        parts = frames.reshape(batch, count, -1, self.step)
+        overlaps = parts.shape[2]
+        total = frames.new_zeros(batch, count + overlaps - 1, self.step)
+        for i in range(overlaps):
+            total = total + F.pad(parts[:, :, i], (0, 0, i, overlaps - 1 - i))
+        sound = total.flatten(1)
+        if tail is not None:
+            sound = sound + F.pad(tail, (0, sound.shape[1] - tail.shape[1]))
+        return sound[:, : count * self.step], sound[:, count * self.step :]
+
+    def forward(self, latent: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """state: one tensor per block, then the tail of the overlap-add."""
+        split = len(self.blocks)
+        x = self.norm(self.embed(latent))
+        x, coarse = run_blocks(self.blocks, x, None if state is None else state[:split])
+        x = self.spread(x).reshape(x.shape[0], x.shape[1] * self.subframes, -1)
+        x, fine = run_blocks(self.fine, x, None if state is None else state[split:-1])
+        sound, tail = self.overlap_add(self.frames(x), None if state is None else state[-1])
+        return sound, [*coarse, *fine, tail]
+
+
+class RVQCodec(nn.Module):
+    """The codec as one module. Sounds are float32 in [-1, 1] at 16 kHz, codes int64 (B, N, K)."""
+
+    def __init__(self, config: RVQConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.quantizer = ResidualVQ(
+            dim=config.codebook_dim,
+            num_quantizers=config.streams,
+            codebook_size=config.codebook_size,
+            kmeans_init=True,
+            decay=config.decay,
+            threshold_ema_dead_code=config.dead_code,
+            rotation_trick=False,
+        )
+        self.decoder = Decoder(config)
+
+    @property
+    def codebooks(self) -> Tensor:
+        """(K, V, codebook_dim)."""
+        return self.quantizer.codebooks
+
+    def quantize(self, latent: Tensor, n_streams: int | None = None) -> Tensor:
+        """Greedy residual search: latent (B, N, C) -> codes (B, N, k). A prefix of the streams is itself a code."""
+        codes = []
+        for book in self.codebooks[:n_streams]:
+            distance = book.square().sum(-1) - 2 * latent @ book.T
+            codes.append(distance.argmin(-1))
+            latent = latent - F.embedding(codes[-1], book)
+        return torch.stack(codes, dim=-1)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """codes (B, N, k), any 1 <= k <= K -> latent (B, N, C), the sum of the codewords."""
+        books = self.codebooks
+        latent = F.embedding(codes[..., 0], books[0])
+        for k in range(1, codes.shape[-1]):
+            latent = latent + F.embedding(codes[..., k], books[k])
+        return latent
+
+    def encode(self, wav: Tensor, n_streams: int | None = None) -> Tensor:
+        """wav (B, T) -> codes (B, ceil(T/320), K)."""
+        wav = F.pad(wav, (0, -wav.shape[1] % self.config.hop))
+        return self.encode_step(wav, None, n_streams)[0]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """codes (B, N, k) -> wav (B, 320 N)."""
+        return self.synthesize(self.lookup(codes))
+
+    def synthesize(self, latent: Tensor) -> Tensor:
+        """latent (B, N, C) -> wav (B, 320 N) in step with the input: flush frames added, the lead-in dropped."""
+        wav, _ = self.decoder(F.pad(latent, (0, 0, 0, self.config.lookahead)))
+        return wav[:, self.config.delay :]
+
+    def encode_step(self, wav: Tensor, state: State | None, n_streams: int | None = None) -> tuple[Tensor, State]:
+        """wav (B, 320 n) -> codes (B, n, K) and the next state; None is the state before the first sample."""
+        latent, state = self.encoder(wav, state)
+        return self.quantize(latent, n_streams), state
+
+    def decode_step(self, codes: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """codes (B, n, k) -> wav (B, 320 n). The first `config.delay` samples of a stream are lead-in: drop them."""
+        return self.decoder(self.lookup(codes), state)
+
+    def flush(self, state: State) -> Tensor:
+        """The last `config.delay` samples of a stream (B, delay), after its last `decode_step`."""
+        silence = state[0].new_zeros(state[0].shape[0], self.config.lookahead, self.config.codebook_dim)
+        return self.decoder(silence, state)[0]
+
+    def forward(self, wav: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Training pass: wav (B, 320 N), keep (B,) streams to keep per clip -> sound (B, 320 N), commitment loss.
+
+        All codebooks learn from all clips; only the decoder's input is cut to `keep` streams (quantizer dropout).
+        """
+        latent, _ = self.encoder(wav)
+        with torch.autocast(wav.device.type, enabled=False):
+            latent = latent.float()
+            _, _, commitment, words = self.quantizer(latent, return_all_codes=True)
+            kept = torch.arange(len(words), device=wav.device)[:, None] < keep
+            chosen = (words * kept[:, :, None, None]).sum(0)
+            passed = latent + (chosen - latent).detach()  # straight-through estimator
+        return self.synthesize(passed), commitment.mean()

@@ -1,0 +1,120 @@
+"""The registry: which models there are, told without importing torch; each is built only when asked for.
+
+The table is `zoo.py`. Other packages add entries through the entry-point group `voxzoo.models`, each naming an `Entry`
+or a list of them. A name taken twice is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from .errors import ModelError, UnknownModelError
+from .facts import Facts
+
+if TYPE_CHECKING:
+    from .model import Model
+
+__all__ = ["Entry", "Weights", "entry", "model_class", "models"]
+
+GROUP = "voxzoo.models"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a published checkpoint lies.
+
+    Attributes:
+        repo: hub repository.
+        revision: commit it is pinned to.
+        files: file name -> sha256 (hex), or None where the publisher's hash is not known here.
+        licence: as the publisher states it.
+    """
+
+    repo: str
+    revision: str
+    files: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the zoo.
+
+    Attributes:
+        facts: readable without loading anything.
+        build: "package.module:ClassName" of its `Model`.
+        config: the configuration of the published weights (JSON-able).
+        tiny: changes to `config` that make a small model for tests.
+        weights: where the published checkpoint lies; None for models bundled with Voxzoo.
+        exceptions: law of the interface -> why the model does not obey it as stated.
+        streaming: how it streams, with the measured context and agreement.
+        about: one line for the table.
+    """
+
+    facts: Facts
+    build: str
+    config: Mapping[str, Any]
+    tiny: Mapping[str, Any]
+    about: str
+    streaming: str
+    weights: Weights | None = None
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the weights ship inside the package."""
+        return self.weights is None
+
+
+@functools.cache
+def _table() -> dict[str, Entry]:
+    from .zoo import ENTRIES
+
+    table: dict[str, Entry] = {}
+    for item in [*ENTRIES, *_plugins()]:
+        if item.name in table:
+            raise ModelError(f"two models are registered as {item.name!r}; uninstall or rename one of them")
+        table[item.name] = item
+    return table
+
+
+def _plugins() -> list[Entry]:
+    found: list[Entry] = []
+    for point in entry_points(group=GROUP):
+        try:
+            loaded = point.load()
+        except Exception as error:  # whatever a stranger's package raises, name the package
+            raise ModelError(f"the plug-in {point.name!r} ({point.value}) cannot be loaded: {error}") from error
+        found += [loaded] if isinstance(loaded, Entry) else list(loaded)
+    return found
+
+
+def models() -> list[str]:
+    """Names of all models, in the order of the table."""
+    return list(_table())
+
+
+def entry(name: str) -> Entry:
+    """The entry of `name`. Raises `UnknownModelError`, with near matches, when there is none."""
+    table = _table()
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+        raise UnknownModelError(f"no model is called {name!r}: {hint}`voxzoo models` lists all {len(table)}")
+    return table[name]
+
+
+def model_class(item: Entry) -> type[Model]:
+    """Import the class that builds `item` (this imports torch)."""
+    module, _, name = item.build.partition(":")
+    cls: type[Model] = getattr(importlib.import_module(module), name)
+    return cls

@@ -1,0 +1,157 @@
+"""Streaming forms of a model: what the user holds, and the two small interfaces a family implements.
+
+A core works on torch tensors of one clip and knows nothing of tokens; `StreamEncoder` and `StreamDecoder` check what is
+pushed, keep count of samples, and give `Tokens` and `Audio`. Joined, the parts equal the offline result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .audio import RESAMPLER, Audio, check_samples
+from .errors import AudioError, ModelError, TokensError
+from .tokens import Tokens
+
+if TYPE_CHECKING:
+    from .model import Model
+
+__all__ = ["DecoderCore", "Encoded", "EncoderCore", "StreamDecoder", "StreamEncoder"]
+
+
+@dataclass
+class Encoded:
+    """Codes of a padded batch, K tensors int64 (B, N_k), and what else decoding needs: float32 (B, N_0) each, one value
+    per frame of the first stream."""
+
+    codes: list[Tensor]
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+class EncoderCore(Protocol):
+    """Sound in, codes out, with whatever state that needs."""
+
+    def push(self, wav: Tensor) -> Encoded:
+        """wav (1, T), any T >= 0 -> the frames that are now certain (possibly none)."""
+
+    def finish(self) -> Encoded:
+        """The frames still held back; the last one is completed with zeros."""
+
+
+class DecoderCore(Protocol):
+    """Codes in, sound out."""
+
+    def push(self, encoded: Encoded) -> Tensor:
+        """Any number of frames (streams in their fixed ratio) -> the samples (1, T) that are now certain."""
+
+    def finish(self) -> Tensor:
+        """The samples still held back."""
+
+
+class _Stream:
+    """Open until `finish` or the end of the `with` block."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.open = True
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open = False
+
+    def _require_open(self) -> None:
+        if not self.open:
+            raise ModelError("this stream is finished; open a new one")
+
+
+class StreamEncoder(_Stream):
+    """Encodes one clip as it arrives. Use as a context manager."""
+
+    def __init__(self, model: Model, core: EncoderCore, streams: int) -> None:
+        super().__init__(model)
+        self.core, self.streams = core, streams
+        self.samples = 0  # pushed so far
+        self.covered = 0  # of those, covered by tokens given out
+
+    def push(self, samples: Any) -> Tokens:
+        """Tokens of the frames that `samples` (numpy or torch (T,), at the model's rate) complete; possibly none.
+
+        Raises `AudioError` for another shape, integers, NaN, or a peak far beyond 1.
+        """
+        self._require_open()
+        wav = torch.as_tensor(np.asarray(samples) if not isinstance(samples, Tensor) else samples)
+        if wav.ndim != 1 or not wav.is_floating_point():
+            raise AudioError(f"pushed {wav.dtype} samples of shape {tuple(wav.shape)}; expected float (T,) in [-1, 1]")
+        if not wav.is_cuda:
+            check_samples(wav.numpy())
+        self.samples += len(wav)
+        with self.model._inference():
+            encoded = self.core.push(wav.to(self.model.device, torch.float32)[None])
+        return self._tokens(encoded, min(self.samples, self.covered + self._span(encoded)))
+
+    def finish(self) -> Tokens:
+        """Tokens of what is left; the stream is closed."""
+        self._require_open()
+        self.open = False
+        if not self.samples:
+            raise AudioError("the stream was given no samples")
+        with self.model._inference():
+            encoded = self.core.finish()
+        return self._tokens(encoded, self.samples)
+
+    def _span(self, encoded: Encoded) -> int:
+        """Samples that these frames cover."""
+        facts = self.model.facts
+        return int(encoded.codes[0].shape[1] * facts.sample_rate / facts.frame_rates[0])
+
+    def _tokens(self, encoded: Encoded, covered: int) -> Tokens:
+        length, self.covered = covered - self.covered, covered
+        model = self.model
+        return Tokens(encoded.codes, np.array([length]), model.facts, model.fingerprint, RESAMPLER, encoded.extras)
+
+
+class StreamDecoder(_Stream):
+    """Decodes one clip as its tokens arrive. Use as a context manager."""
+
+    def __init__(self, model: Model, core: DecoderCore) -> None:
+        super().__init__(model)
+        self.core = core
+        self.length = 0  # true samples of the tokens pushed so far
+        self.given = 0  # samples given out
+
+    def push(self, tokens: Tokens) -> Audio:
+        """Sound that `tokens` (one clip) make certain; possibly none yet.
+
+        Raises `WrongModelError` for tokens of another model, `TokensError` for several clips at once.
+        """
+        self._require_open()
+        if len(tokens) != 1:
+            raise TokensError(f"pushed tokens of {len(tokens)} clips; a stream carries one")
+        self.model.check_fingerprint(tokens)
+        tokens = tokens.torch(self.model.device)
+        extras = {key: torch.as_tensor(value, device=self.model.device) for key, value in tokens.extras.items()}
+        self.length += int(tokens.lengths[0])
+        with self.model._inference():
+            wav = self.core.push(Encoded(list(tokens.codes), extras))
+        return self._audio(wav, self.length)
+
+    def finish(self) -> Audio:
+        """The rest of the sound; the stream is closed."""
+        self._require_open()
+        self.open = False
+        with self.model._inference():
+            wav = self.core.finish()
+        missing = max(0, self.length - self.given - wav.shape[1])
+        return self._audio(torch.nn.functional.pad(wav, (0, missing)), self.length)
+
+    def _audio(self, wav: Tensor, limit: int) -> Audio:
+        samples = wav[0, : limit - self.given].float().cpu().numpy()
+        self.given += len(samples)
+        return Audio(samples, self.model.facts.sample_rate)
+

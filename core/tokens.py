@@ -1,0 +1,231 @@
+"""`Tokens`: what a tokenizer makes of sound, with everything needed to turn it back.
+
+Letters: B clips, K streams (codebooks), N_k frames of stream k. Streams may run at unequal rates (SNAC), so codes are a
+list of K arrays. A clip shorter than its batch is padded with -1, which is never a code.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from .errors import TokensError, VoxzooError
+from .facts import Facts
+
+__all__ = ["FORMAT", "PADDING", "Tokens"]
+
+PADDING = -1
+FORMAT = "voxzoo.tokens/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Codes of B clips.
+
+    Attributes:
+        codes: K arrays, int64 (B, N_k), torch tensors or numpy; -1 pads clips shorter than the batch. K may be less than
+            `facts.streams` when only the first streams were asked for.
+        lengths: int64 numpy (B,), true samples of each clip at `facts.sample_rate`.
+        facts: of the model that made them.
+        fingerprint: sha256 (hex) of that model's config and weights.
+        resampler: which resampler brings other rates to `facts.sample_rate`.
+        extras: what decoding needs besides codes, each float32 (B, N_0), one value per frame of the first stream
+            (EnCodec 48 kHz: `scales`).
+        batched: whether a list went in, so that `decode` gives a list back.
+
+    Raises `TokensError` when shapes, counts or codes do not fit the facts.
+    """
+
+    codes: Sequence[Any]
+    lengths: np.ndarray
+    facts: Facts
+    fingerprint: str
+    resampler: str = "soxr-hq"
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    batched: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codes", list(self.codes))
+        object.__setattr__(self, "lengths", np.asarray(self.lengths, dtype=np.int64).reshape(-1))
+        _check(self)
+
+    def __len__(self) -> int:
+        """B, the number of clips."""
+        return len(self.lengths)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(str(tuple(c.shape)) for c in self.codes)
+        return f"Tokens({self.facts.name}, {len(self)} clip(s), {len(self.codes)} stream(s): {shapes})"
+
+    def __getitem__(self, i: int) -> Tokens:
+        """One clip (B = 1), cut to its own number of frames."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"clip {i} of {len(self)}")
+        i %= len(self)
+        frames = self.frames[i]
+        codes = [c[i : i + 1, :n] for c, n in zip(self.codes, frames, strict=True)]
+        extras = {key: value[i : i + 1, : frames[0]] for key, value in self.extras.items()}
+        return replace(self, codes=codes, lengths=self.lengths[i : i + 1], extras=extras, batched=False)
+
+    @property
+    def frames(self) -> np.ndarray:
+        """int64 (B, K): true number of frames of each clip in each stream."""
+        return np.stack([np.asarray((c >= 0).sum(1).tolist(), dtype=np.int64) for c in self.codes], axis=1)
+
+    @property
+    def durations(self) -> np.ndarray:
+        """float64 (B,): seconds."""
+        return self.lengths / self.facts.sample_rate
+
+    @property
+    def bitrate(self) -> float:
+        """Nominal bits per second of the streams held here."""
+        return self.facts.bitrate_of(len(self.codes))
+
+    def streams(self, k: int) -> Tokens:
+        """The first `k` streams."""
+        if not 1 <= k <= len(self.codes):
+            raise TokensError(f"streams={k}; expected 1 to {len(self.codes)}")
+        return replace(self, codes=self.codes[:k])
+
+    def numpy(self) -> Tokens:
+        """The same tokens with numpy codes."""
+        extras = {key: _numpy(value) for key, value in self.extras.items()}
+        return replace(self, codes=[_numpy(c) for c in self.codes], extras=extras)
+
+    def torch(self, device: Any = "cpu") -> Tokens:
+        """The same tokens with torch codes on `device`."""
+        import torch
+
+        extras = {key: torch.as_tensor(value, dtype=torch.float32, device=device) for key, value in self.extras.items()}
+        return replace(self, codes=[torch.as_tensor(c, dtype=torch.int64, device=device) for c in self.codes], extras=extras)
+
+    @staticmethod
+    def concatenate(parts: Sequence[Tokens]) -> Tokens:
+        """Join parts of one clip in time, as streaming gives them."""
+        if not parts:
+            raise TokensError("no tokens to concatenate")
+        if any(len(p) != len(parts[0]) or len(p.codes) != len(parts[0].codes) for p in parts):
+            raise TokensError("parts to concatenate differ in clips or streams")
+        join = np.concatenate if isinstance(parts[0].codes[0], np.ndarray) else _torch_cat
+        codes = [join([p.codes[k] for p in parts], 1) for k in range(len(parts[0].codes))]
+        extras = {key: join([p.extras[key] for p in parts], 1) for key in parts[0].extras}
+        return replace(parts[0], codes=codes, lengths=sum(p.lengths for p in parts), extras=extras)
+
+    def save(self, path: str | os.PathLike[str] | BinaryIO) -> None:
+        """Write one safetensors file (or to a binary file object); a half-written file is never left."""
+        data = self.to_bytes()
+        if not isinstance(path, (str, os.PathLike)):
+            path.write(data)
+            return
+        target = Path(path)
+        try:
+            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".voxzoo-", delete=False) as f:
+                temporary = f.name
+                try:
+                    f.write(data)
+                    f.flush()
+                    os.chmod(temporary, 0o644)
+                    os.replace(temporary, target)
+                except BaseException:
+                    os.unlink(temporary)
+                    raise
+        except OSError as error:
+            raise TokensError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
+
+    def to_bytes(self) -> bytes:
+        """The safetensors form: `codes.k`, `lengths`, `extras.*`, and the facts in the metadata."""
+        from safetensors.numpy import save
+
+        tokens = self.numpy()
+        arrays = {"lengths": tokens.lengths}
+        for k, (codes, size) in enumerate(zip(tokens.codes, self.facts.codebook_sizes, strict=False)):
+            arrays[f"codes.{k}"] = np.ascontiguousarray(codes, dtype=np.int16 if size <= 1 << 15 else np.int32)
+        arrays |= {f"extras.{key}": np.ascontiguousarray(value, dtype=np.float32) for key, value in tokens.extras.items()}
+        metadata = {"format": FORMAT, "model": self.facts.name, "facts": json.dumps(self.facts.to_dict()),
+                    "fingerprint": self.fingerprint, "resampler": self.resampler, "batched": str(int(self.batched))}  # fmt: skip
+        return save(arrays, metadata)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | BinaryIO, framework: Literal["auto", "torch", "numpy"] = "auto") -> Tokens:
+        """Read what `save` wrote. Codes are torch tensors where torch is installed, unless `framework="numpy"`.
+
+        Raises `TokensError` when the file is missing, truncated, of another kind, or holds codes out of range.
+        """
+        if isinstance(path, (str, os.PathLike)):
+            name = repr(os.fspath(path))
+            try:
+                data = Path(path).read_bytes()
+            except OSError as error:
+                raise TokensError(f"{name} cannot be read: {error.strerror or error}") from None
+        else:
+            name, data = repr(getattr(path, "name", "token bytes")), path.read()
+        try:
+            tokens = cls._from_bytes(data)
+        except TokensError as error:
+            raise TokensError(f"{name}: {error}") from None
+        if framework == "numpy" or (framework == "auto" and importlib.util.find_spec("torch") is None):
+            return tokens
+        return tokens.torch()
+
+    @classmethod
+    def _from_bytes(cls, data: bytes) -> Tokens:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            arrays = load(data)
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            metadata = header.get("__metadata__", {})
+        except (SafetensorError, ValueError, KeyError, AttributeError) as error:
+            raise TokensError(f"not a whole tokens file: {error}") from None
+        if metadata.get("format") != FORMAT:
+            raise TokensError(f"not a tokens file: its format is {metadata.get('format')!r}, expected {FORMAT!r}")
+        try:
+            facts = Facts.from_dict(json.loads(metadata["facts"]))
+            streams = sum(key.startswith("codes.") for key in arrays)
+            codes = [arrays[f"codes.{k}"].astype(np.int64) for k in range(streams)]
+            extras = {key.removeprefix("extras."): arrays[key] for key in arrays if key.startswith("extras.")}
+            return cls(codes, arrays["lengths"], facts, metadata["fingerprint"], metadata["resampler"], extras,
+                       metadata["batched"] == "1")  # fmt: skip
+        except (KeyError, ValueError) as error:
+            raise TokensError(f"a part of the tokens file is missing or damaged: {error}") from None
+        except VoxzooError as error:
+            raise TokensError(str(error)) from None
+
+
+def _numpy(array: Any) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+
+
+def _torch_cat(arrays: Sequence[Any], axis: int) -> Any:
+    import torch
+
+    return torch.cat(list(arrays), axis)
+
+
+def _check(tokens: Tokens) -> None:
+    facts, clips = tokens.facts, len(tokens.lengths)
+    if not 1 <= len(tokens.codes) <= facts.streams:
+        raise TokensError(f"{len(tokens.codes)} streams of codes; {facts.name} has 1 to {facts.streams}")
+    if (tokens.lengths < 0).any():
+        raise TokensError("a clip has a negative length")
+    for k, codes in enumerate(tokens.codes):
+        if codes.ndim != 2 or codes.shape[0] != clips:
+            raise TokensError(f"codes of stream {k} have shape {tuple(codes.shape)}; expected ({clips}, N)")
+        if 0 in codes.shape:
+            continue
+        low, high = int(codes.min()), int(codes.max())
+        if low < PADDING or high >= facts.codebook_sizes[k]:
+            wrong = high if high >= facts.codebook_sizes[k] else low
+            raise TokensError(f"stream {k} holds code {wrong}; {facts.name} has codes 0 to {facts.codebook_sizes[k] - 1}")
+        if low < 0 and bool(((codes[:, 1:] >= 0) & (codes[:, :-1] < 0)).any()):
+            raise TokensError(f"stream {k} holds padding (-1) before a code; padding may only follow")

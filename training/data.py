@@ -1,0 +1,174 @@
+"""Training clips: manifests in, one int16 cache on disk, seeded random segments out.
+
+Clips are decoded once into `clips.i16` (mono, 16 kHz) beside `clips.json` (offsets, levels, sources), so that a step
+only copies from a memory map. Files that cannot be read are skipped and listed with their reason.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import CorpusError
+
+log = logging.getLogger(__name__)
+FLOOR = 1e-4  # RMS below which a frame is not speech (-80 dBFS)
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """Rows of a `manifest.jsonl`, with `path` made absolute and `source` filled in."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+        return [
+            {"path": str(path.parent / (r.get("path") or r["audio_filepath"])), "source": r.get("source", path.parent.name)}
+            for r in rows
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorpusError(f"cannot read manifest {path}: {error!r}; wanted one JSON object with `path` per line") from error
+
+
+def active_level(wav: np.ndarray) -> float:
+    """RMS of the frames (20 ms) within 20 dB of the loudest tenth: the level of the speech, not of its pauses."""
+    frames = wav[: len(wav) // 320 * 320].reshape(-1, 320)
+    rms = np.sqrt(np.square(frames).mean(1)) if len(frames) else np.zeros(1)
+    loud = np.percentile(rms, 90)
+    return float(max(np.sqrt(np.square(rms[rms >= 0.1 * loud]).mean()), FLOOR))
+
+
+def load_clip(path: str, sample_rate: int) -> np.ndarray | str:
+    """float32 (T,) at `sample_rate`, or the reason why not."""
+    import soundfile
+    import soxr
+
+    try:
+        wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (RuntimeError, OSError) as error:
+        return str(error)
+    mono = np.ascontiguousarray(wav.mean(axis=1))
+    if rate != sample_rate:
+        mono = soxr.resample(mono, rate, sample_rate, "HQ")
+    if len(mono) < sample_rate // 5 or not np.isfinite(mono).all():
+        return "shorter than 0.2 s, or not finite"
+    return mono
+
+
+def _load_packed(job: tuple[str, int]) -> tuple[bytes, float] | str:
+    wav = load_clip(*job)
+    if isinstance(wav, str):
+        return wav
+    return (wav.clip(-1, 1) * 32767).astype(np.int16).tobytes(), active_level(wav)
+
+
+def build_cache(rows: Sequence[dict[str, Any]], folder: Path, sample_rate: int, workers: int) -> None:
+    """Decodes every row into `folder`; the index is written last, so its presence means a whole cache."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index: list[dict[str, Any]] = []
+    rejected: list[dict[str, str]] = []
+    start = 0
+    with ProcessPoolExecutor(workers) as pool, open(folder / "clips.i16", "wb") as out:
+        jobs = ((row["path"], sample_rate) for row in rows)
+        for row, packed in zip(rows, pool.map(_load_packed, jobs, chunksize=16), strict=True):
+            if isinstance(packed, str):
+                rejected.append({"path": row["path"], "reason": packed})
+                log.warning("skipped %s: %s", row["path"], packed)
+                continue
+            samples, level = packed
+            out.write(samples)
+            index.append({**row, "start": start, "length": len(samples) // 2, "level": level})
+            start += len(samples) // 2
+    if not index:
+        raise CorpusError(f"none of the {len(rows)} clips could be read; the first reason: {rejected[0]['reason']}")
+    temporary = folder / "clips.json.tmp"
+    temporary.write_text(json.dumps({"sample_rate": sample_rate, "clips": index, "rejected": rejected}))
+    os.replace(temporary, folder / "clips.json")
+
+
+@dataclass
+class Clips:
+    """A cache, opened: `samples` int16 (all clips end to end) and one index row per clip."""
+
+    samples: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    levels: np.ndarray
+    sources: list[str]
+
+    @classmethod
+    def open(cls, folder: Path) -> Clips:
+        clips = json.loads((folder / "clips.json").read_text())["clips"]
+        samples = np.memmap(folder / "clips.i16", dtype=np.int16, mode="r")
+        columns = (np.array([c[k] for c in clips]) for k in ("start", "length", "level"))
+        return cls(samples, *columns, [c["source"] for c in clips])
+
+    def cut(self, clip: int, offset: int, length: int) -> np.ndarray:
+        """float32 (length,), zeros after the clip's end."""
+        start, stop = self.starts[clip] + offset, self.starts[clip] + min(offset + length, self.lengths[clip])
+        out = np.zeros(length, np.float32)
+        out[: stop - start] = self.samples[start:stop].astype(np.float32) / 32768
+        return out
+
+
+def clip_weights(clips: Clips, boost: dict[str, float]) -> np.ndarray:
+    """Probability of each clip: its seconds, times the boost of the first key its source starts with."""
+    weights = clips.lengths.astype(np.float64).copy()
+    for i, source in enumerate(clips.sources):
+        weights[i] *= next((w for key, w in boost.items() if source.startswith(key)), 1.0)
+    return weights / weights.sum()
+
+
+def prepare(manifests: Sequence[Path], folder: Path, sample_rate: int = 16000, workers: int | None = None) -> Clips:
+    """Clips of all manifests, decoded unless `folder` already holds them."""
+    if not (folder / "clips.json").exists():
+        rows = [row for manifest in manifests for row in read_manifest(Path(manifest))]
+        if not rows:
+            raise CorpusError("the manifests hold no clips; give --data a manifest.jsonl with one JSON object per line")
+        log.info("decoding %d clips into %s", len(rows), folder)
+        build_cache(rows, folder, sample_rate, workers or min(8, os.cpu_count() or 1))
+    return Clips.open(folder)
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How segments are drawn; levels in dBFS of the active speech."""
+
+    length: int  # samples
+    batch: int
+    low_db: float = -45.0
+    high_db: float = -12.0
+
+
+class Segments:
+    """Endless seeded batches. Batch i depends on (seed, i) only, so a resumed run continues exactly."""
+
+    def __init__(self, clips: Clips, settings: SegmentSettings, boost: dict[str, float], seed: int) -> None:
+        self.clips, self.settings, self.seed = clips, settings, seed
+        self.weights = clip_weights(clips, boost)
+
+    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """wav float32 (B, T) and the active speech level (B,) as RMS."""
+        s = self.settings
+        rng = np.random.default_rng((self.seed, index))
+        wav = np.empty((s.batch, s.length), np.float32)
+        level = np.empty(s.batch, np.float32)
+        for b, clip in enumerate(rng.choice(len(self.weights), s.batch, p=self.weights)):
+            room = max(0, int(self.clips.lengths[clip]) - s.length)
+            wav[b] = self.clips.cut(clip, int(rng.integers(room + 1)), s.length)
+            level[b] = 10 ** (rng.uniform(s.low_db, s.high_db) / 20)
+            wav[b] *= level[b] / self.clips.levels[clip]
+        peak = np.abs(wav).max(1).clip(1.0)  # what would clip is turned down, its level with it
+        return wav / peak[:, None], level / peak
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        index = 0
+        while True:
+            yield self.batch(index)
+            index += 1
