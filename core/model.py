@@ -6,7 +6,7 @@ A family subclasses `Model`, says in `batching` what right-padding does to its t
     build(config)          the network with random weights
     frames(n)              the length law: frames of each stream for n samples
     _encode(wav, streams)  wav (B, T), T a multiple of `pad_multiple` -> Encoded
-    _decode(encoded)       -> wav (B, at least T)
+    _decode(encoded)       -> wav (B, at least T); with batching "pad", codes of shorter clips end in -1, which is no code
     _open_encoder / _open_decoder   the streaming forms (see streaming.py)
 
 Two models are compatible, that is, decode each other's tokens, only when their fingerprints are equal.
@@ -258,7 +258,7 @@ class Model(ABC):
                 raise TokensError(f"clip {i} has {tuple(map(int, found))} frames; {length} samples make {wanted}: the tokens are damaged")
 
     def _decode_group(self, clips: list[Tokens]) -> list[np.ndarray]:
-        codes = [_pad_rows([c.codes[k] for c in clips], 0) for k in range(len(clips[0].codes))]
+        codes = [_pad_rows([c.codes[k] for c in clips], PADDING) for k in range(len(clips[0].codes))]
         extras = {k: _pad_rows([torch.as_tensor(c.extras[k]) for c in clips], 0).to(self.device) for k in clips[0].extras}
         if not codes[0].shape[1]:
             return [np.zeros(0, np.float32) for _ in clips]
