@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from .audio import RESAMPLER, Audio, read_blocks
 from .errors import AudioError, ModelError, TokensError, WrongModelError
 from .facts import Facts
+from .registry import entry
 from .streaming import DecoderCore, Encoded, EncoderCore, StreamDecoder, StreamEncoder
 from .tokens import PADDING, Tokens
-from .weights import fingerprint, read_json, read_state
+from .weights import fingerprint, read_json, read_state, save_folder
 
 __all__ = ["Encoded", "Model"]
 
@@ -105,6 +106,15 @@ class Model(ABC):
         if data.get("format") != 1 or not isinstance(data.get("config"), dict):
             raise ModelError(f"{str(folder)!r} is not a voxzoo model folder: config.json has no format 1 config")
         return data["config"], read_state(folder / "model.safetensors")
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write `config.json` and `model.safetensors`; `voxzoo.load(folder)` gives this model again."""
+        save_folder(Path(folder), self.facts.name, self.config, self.network.state_dict())
+
+    @property
+    def exceptions(self) -> Mapping[str, str]:
+        """Laws this model does not obey as stated, and why."""
+        return entry(self.facts.name).exceptions
 
     # ------------------------------------------------------------------ encode
     def encode(self, audio: Any, sample_rate: int | None = None, *, streams: int | None = None) -> Tokens:

@@ -11,7 +11,6 @@ import functools
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from .errors import ModelError, UnknownModelError
@@ -88,6 +87,8 @@ def _table() -> dict[str, Entry]:
 
 
 def _plugins() -> list[Entry]:
+    from importlib.metadata import entry_points  # 40 ms that `--help` need not pay
+
     found: list[Entry] = []
     for point in entry_points(group=GROUP):
         try:
