@@ -5,10 +5,13 @@
     tokens = model.encode("speech.wav")
     audio = model.decode(tokens)
 
-`import voxzoo` and the facts of every model need no torch; `load` does.
+`import voxzoo` and the facts of every model need neither torch nor numpy; `Audio` and `Tokens` import numpy when first
+touched, `load` imports torch.
 """
 
-from .core.audio import Audio
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .core.errors import (
     AudioError,
     CorpusError,
@@ -22,9 +25,12 @@ from .core.errors import (
     WrongModelError,
 )
 from .core.facts import Facts
-from .core.loading import load
 from .core.registry import Entry, entry, models
-from .core.tokens import Tokens
+
+if TYPE_CHECKING:
+    from .core.audio import Audio
+    from .core.loading import load
+    from .core.tokens import Tokens
 
 __version__ = "0.1.0"
 __all__ = [
@@ -46,3 +52,18 @@ __all__ = [
     "load",
     "models",
 ]
+
+_LATER = {"Audio": ".core.audio", "Tokens": ".core.tokens", "load": ".core.loading"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use (PEP 562) what needs numpy, so that `voxzoo models` answers at once."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LATER[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
