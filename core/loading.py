@@ -41,7 +41,7 @@ def load(
         ModelError: an engine, device or dtype that is not there.
     """
     _check_engine(engine)
-    _check_device(device)
+    check_device(device)
     text = os.fspath(name)
     folder = Path(text)
     if (folder / "config.json").is_file():
@@ -81,7 +81,7 @@ def _check_engine(engine: str) -> None:
         raise ModelError(f"engine={engine!r}; this version has 'auto' and 'torch'")
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
     import torch
 
     try:

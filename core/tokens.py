@@ -118,7 +118,7 @@ class Tokens:
         join = np.concatenate if isinstance(parts[0].codes[0], np.ndarray) else _torch_cat
         codes = [join([p.codes[k] for p in parts], 1) for k in range(len(parts[0].codes))]
         extras = {key: join([p.extras[key] for p in parts], 1) for key in parts[0].extras}
-        return replace(parts[0], codes=codes, lengths=sum(p.lengths for p in parts), extras=extras)
+        return replace(parts[0], codes=codes, lengths=np.sum([p.lengths for p in parts], axis=0), extras=extras)
 
     def save(self, path: str | os.PathLike[str] | BinaryIO) -> None:
         """Write one safetensors file (or to a binary file object); a half-written file is never left."""

@@ -1,0 +1,118 @@
+"""`voxzoo decode OUT.safetensors -o OUT.wav`: tokens back to sound, one file or a whole folder of token shards."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import VoxzooError
+from ._common import STANDARD, add_engine_options, add_json_option, check_output, load_model, make_folder, print_json, source
+
+if TYPE_CHECKING:
+    from ..core.model import Model
+    from ..core.tokens import Tokens
+
+NAME_BYTES = 200  # of a file name: systems allow 255, and `.wav` and the temporary prefix want room
+
+
+def add(subparsers: Any) -> None:
+    """Register the verb."""
+    parser = subparsers.add_parser("decode", help="tokens back to sound", description="Turn tokens back into sound.")
+    parser.add_argument("input", metavar="IN", help="tokens file, - for stdin, or a folder made by `voxzoo tokenize`")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="sound file (.wav, .flac), - for stdout, or a folder"
+    )
+    parser.add_argument("-m", "--model", metavar="MODEL", help="name or model folder (default: the model the tokens name)")
+    add_engine_options(parser)
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode one file, or one file for each row of a folder of shards."""
+    if args.json and args.output == STANDARD:
+        raise VoxzooError("--json and -o - both write to stdout; choose one")
+    return _folder(args) if os.path.isdir(args.input) else _file(args)
+
+
+def _file(args: argparse.Namespace) -> int:
+    from ..core.tokens import Tokens
+
+    tokens = Tokens.load(source(args.input))
+    if tokens.batched:
+        return _clips(args, tokens)
+    check_output(args.output, [args.input])
+    audio = load_model(args.model or tokens.facts.name, args).decode(tokens)
+    audio.write(sys.stdout.buffer if args.output == STANDARD else args.output)
+    if args.json:
+        print_json({"output": args.output, "model": tokens.facts.name, "samples": len(audio), "sample_rate": audio.sample_rate})
+    elif args.output != STANDARD:
+        print(f"{args.output}: {audio.duration:.2f} s at {audio.sample_rate} Hz")
+    return 0
+
+
+def _clips(args: argparse.Namespace, tokens: Tokens) -> int:
+    """Tokens of several clips, saved from Python: into a folder, numbered."""
+    model = load_model(args.model or tokens.facts.name, args)
+    model.check_fingerprint(tokens)
+    return _write_all(args, model, ((f"{i:05d}", tokens[i]) for i in range(len(tokens))), len(tokens))
+
+
+def _folder(args: argparse.Namespace) -> int:
+    from ..corpus.shards import open_dataset
+
+    dataset = open_dataset(args.input)
+    model = load_model(args.model or dataset.facts.name, args)
+    return _write_all(args, model, dataset, len(dataset))
+
+
+def _write_all(args: argparse.Namespace, model: Model, rows: Any, count: int) -> int:
+    """One WAV for each (id, tokens); a row that cannot be decoded is reported, and the others go on."""
+    from tqdm import tqdm
+
+    if args.output == STANDARD:
+        raise VoxzooError("several clips cannot go to stdout; name a folder with -o")
+    folder, failed, samples = make_folder(args.output), [], 0
+    for name, tokens in tqdm(rows, total=count, unit="clip", disable=not sys.stderr.isatty(), leave=False):
+        try:
+            audio = model.decode(tokens)
+            audio.write(folder / f"{safe_name(name)}.wav")
+            samples += len(audio)
+        except VoxzooError as error:
+            failed.append({"id": name, "error": str(error)})
+            print(f"voxzoo: {name!r} was not decoded: {error}", file=sys.stderr)
+    seconds = samples / model.facts.sample_rate
+    if args.json:
+        print_json(
+            {
+                "output": args.output,
+                "model": model.facts.name,
+                "clips": count - len(failed),
+                "seconds": seconds,
+                "failed": failed,
+            }
+        )
+    else:
+        print(f"{args.output}: {count - len(failed)} of {count} clips, {seconds:.1f} s at {model.facts.sample_rate} Hz")
+    return 3 if failed else 0
+
+
+def safe_name(name: str) -> str:
+    """A file name for an id: readable, never the same for two ids, never leaving the folder.
+
+    Letters, digits, `.`, `_`, `-` and other printable characters stay; the rest, `/` and `%` among them, becomes `%XX`
+    byte by byte, as does a leading dot. A name too long for a file system ends in `%~` and a hash instead.
+    """
+    escaped = re.sub(r"[^\w.\-+=@,() ]|\A\.", lambda found: "".join(f"%{b:02X}" for b in _bytes(found[0])), name) or "%"
+    if len(escaped.encode()) <= NAME_BYTES:
+        return escaped
+    digest = hashlib.sha256(_bytes(name)).hexdigest()[:16]
+    return f"{escaped.encode()[: NAME_BYTES - 20].decode(errors='ignore')}%~{digest}"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # file names that are not UTF-8 come to Python with lone surrogates
