@@ -17,7 +17,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from vector_quantize_pytorch import ResidualVQ
 
 State = list[Tensor]
 
@@ -33,7 +32,7 @@ class RVQConfig:
     encoder_layers: int = 5
     decoder_dim: int = 256  # channels at the frame rate
     decoder_layers: int = 5
-    fine_dim: int = 256  # channels at the sub-frame rate
+    fine_dim: int = 224  # channels at the sub-frame rate
     fine_layers: int = 2
     kernel: int = 5  # frames (or sub-frames) a block looks back on, itself included
     expansion: int = 3  # hidden width of a block / its channels
@@ -43,8 +42,6 @@ class RVQConfig:
     streams: int = 8  # codebooks
     codebook_size: int = 1024
     codebook_dim: int = 64  # channels
-    decay: float = 0.98  # of the codebooks' moving averages (training only)
-    dead_code: float = 0.15  # codes whose moving count falls below this are replaced (training only)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -115,7 +112,7 @@ class Encoder(nn.Module):
     def features(self, frames: Tensor) -> Tensor:
         """frames (B, N, W) -> (B, N, 3F): log power, and the spectrum with its magnitude raised to 0.3."""
         re, im = (frames @ self.basis).chunk(2, dim=-1)
-        power = re * re + im * im + 1e-5
+        power = re * re + im * im + 1e-6
         gain = power**-0.35
         return torch.cat([0.25 * torch.log(power), re * gain, im * gain], dim=-1)
 
@@ -146,6 +143,8 @@ class Decoder(nn.Module):
         self.fine = nn.ModuleList(Block(c.fine_dim, c.kernel, c.expansion) for _ in range(c.fine_layers))
         self.out_norm = nn.LayerNorm(c.fine_dim)
         self.out = nn.Linear(c.fine_dim, 2 * (self.window // 2 + 1))
+        with torch.no_grad():
+            self.out.bias[: self.window // 2 + 1] = -3.0  # start near the level of speech, not 40 dB above
         self.register_buffer("basis", self._synthesis_basis(), persistent=False)
 
     def _synthesis_basis(self) -> Tensor:
@@ -186,27 +185,19 @@ class Decoder(nn.Module):
 
 
 class RVQCodec(nn.Module):
-    """The codec as one module. Sounds are float32 in [-1, 1] at 16 kHz, codes int64 (B, N, K)."""
+    """The codec as one module. Sounds are float32 in [-1, 1] at 16 kHz, codes int64 (B, N, K).
+
+    `codebooks` is plain weight here; how it is learnt is the trainer's business (`training.codec.CodecTraining`).
+    """
+
+    codebooks: Tensor
 
     def __init__(self, config: RVQConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.quantizer = ResidualVQ(
-            dim=config.codebook_dim,
-            num_quantizers=config.streams,
-            codebook_size=config.codebook_size,
-            kmeans_init=True,
-            decay=config.decay,
-            threshold_ema_dead_code=config.dead_code,
-            rotation_trick=False,
-        )
+        self.register_buffer("codebooks", torch.randn(config.streams, config.codebook_size, config.codebook_dim))
         self.decoder = Decoder(config)
-
-    @property
-    def codebooks(self) -> Tensor:
-        """(K, V, codebook_dim)."""
-        return self.quantizer.codebooks
 
     def quantize(self, latent: Tensor, n_streams: int | None = None) -> Tensor:
         """Greedy residual search: latent (B, N, C) -> codes (B, N, k). A prefix of the streams is itself a code."""
@@ -219,10 +210,9 @@ class RVQCodec(nn.Module):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """codes (B, N, k), any 1 <= k <= K -> latent (B, N, C), the sum of the codewords."""
-        books = self.codebooks
-        latent = F.embedding(codes[..., 0], books[0])
+        latent = F.embedding(codes[..., 0], self.codebooks[0])
         for k in range(1, codes.shape[-1]):
-            latent = latent + F.embedding(codes[..., k], books[k])
+            latent = latent + F.embedding(codes[..., k], self.codebooks[k])
         return latent
 
     def encode(self, wav: Tensor, n_streams: int | None = None) -> Tensor:
@@ -252,17 +242,3 @@ class RVQCodec(nn.Module):
         """The last `config.delay` samples of a stream (B, delay), after its last `decode_step`."""
         silence = state[0].new_zeros(state[0].shape[0], self.config.lookahead, self.config.codebook_dim)
         return self.decoder(silence, state)[0]
-
-    def forward(self, wav: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-        """Training pass: wav (B, 320 N), keep (B,) streams to keep per clip -> sound (B, 320 N), commitment loss.
-
-        All codebooks learn from all clips; only the decoder's input is cut to `keep` streams (quantizer dropout).
-        """
-        latent, _ = self.encoder(wav)
-        with torch.autocast(wav.device.type, enabled=False):
-            latent = latent.float()
-            _, _, commitment, words = self.quantizer(latent, return_all_codes=True)
-            kept = torch.arange(len(words), device=wav.device)[:, None] < keep
-            chosen = (words * kept[:, :, None, None]).sum(0)
-            passed = latent + (chosen - latent).detach()  # straight-through estimator
-        return self.synthesize(passed), commitment.mean()

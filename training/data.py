@@ -1,6 +1,6 @@
 """Training clips: manifests in, one int16 cache on disk, seeded random segments out.
 
-Clips are decoded once into `clips.i16` (mono, 16 kHz) beside `clips.json` (offsets, levels, sources), so that a step
+Clips are decoded once into `clips.i16` (mono, 16 kHz) beside `clips.json` (offsets, levels, names), so that a step
 only copies from a memory map. Files that cannot be read are skipped and listed with their reason.
 """
 
@@ -23,15 +23,13 @@ log = logging.getLogger(__name__)
 FLOOR = 1e-4  # RMS below which a frame is not speech (-80 dBFS)
 
 
-def read_manifest(path: Path) -> list[dict[str, Any]]:
-    """Rows of a `manifest.jsonl`, with `path` made absolute and `source` filled in."""
+def read_manifest(path: Path) -> list[dict[str, str]]:
+    """Rows of a `manifest.jsonl`: `path` to open, `name` as it is written there (boosts go by it)."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines if line.strip()]
-        return [
-            {"path": str(path.parent / (r.get("path") or r["audio_filepath"])), "source": r.get("source", path.parent.name)}
-            for r in rows
-        ]
+        names = [row.get("path") or row["audio_filepath"] for row in rows]
+        return [{"path": str(path.parent / name), "name": name} for name in names]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorpusError(f"cannot read manifest {path}: {error!r}; wanted one JSON object with `path` per line") from error
 
@@ -100,14 +98,14 @@ class Clips:
     starts: np.ndarray
     lengths: np.ndarray
     levels: np.ndarray
-    sources: list[str]
+    names: list[str]
 
     @classmethod
     def open(cls, folder: Path) -> Clips:
         clips = json.loads((folder / "clips.json").read_text())["clips"]
         samples = np.memmap(folder / "clips.i16", dtype=np.int16, mode="r")
         columns = (np.array([c[k] for c in clips]) for k in ("start", "length", "level"))
-        return cls(samples, *columns, [c["source"] for c in clips])
+        return cls(samples, *columns, [c["name"] for c in clips])
 
     def cut(self, clip: int, offset: int, length: int) -> np.ndarray:
         """float32 (length,), zeros after the clip's end."""
@@ -118,10 +116,10 @@ class Clips:
 
 
 def clip_weights(clips: Clips, boost: dict[str, float]) -> np.ndarray:
-    """Probability of each clip: its seconds, times the boost of the first key its source starts with."""
+    """Probability of each clip: its seconds, times the boost of the first key found in its name."""
     weights = clips.lengths.astype(np.float64).copy()
-    for i, source in enumerate(clips.sources):
-        weights[i] *= next((w for key, w in boost.items() if source.startswith(key)), 1.0)
+    for i, name in enumerate(clips.names):
+        weights[i] *= next((w for key, w in boost.items() if key in name), 1.0)
     return weights / weights.sum()
 
 

@@ -94,8 +94,8 @@ class LoudnessLoss(nn.Module):
 
     def forward(self, got: Tensor, want: Tensor, level: Tensor) -> Tensor:
         """Power spectra (B, M, F) of sines' scale, level (B,) the RMS of active speech."""
-        # a frame of noise with RMS 1 has 2/3 as its summed power on this scale (Hann: 2 * 1.5 / 4 ... measured: 1.5 / n)
-        gain = (10 ** (SPEECH_DB / 10) / level**2)[:, None, None]
+        # on this scale a frame of RMS 1 has 0.75 as its power summed over the bins (Hann window, one-sided)
+        gain = (10 ** (SPEECH_DB / 10) / (0.75 * level**2))[:, None, None]
         got, want = gain * (got @ self.bands), gain * (want @ self.bands)
         loud_got, loud_want = self.loudness(got), self.loudness(want)
         difference = loud_got - loud_want
