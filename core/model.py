@@ -169,11 +169,11 @@ class Model(ABC):
 
     def _load(self, item: Any, sample_rate: int | None, streams: int) -> Tensor | Tokens:
         """A short clip as a tensor (T,) at the model's rate, or the tokens of a long one."""
-        if isinstance(item, (str, os.PathLike, bytes)) or hasattr(item, "read"):
+        if isinstance(item, Audio):  # first: it has a `read` too, as a file object has
+            wav: Any = torch.from_numpy(item.resample(self.facts.sample_rate).samples)
+        elif isinstance(item, (str, os.PathLike, bytes)) or hasattr(item, "read"):
             blocks, _ = read_blocks(item, self.facts.sample_rate)
             return self._from_blocks(blocks, streams)
-        if isinstance(item, Audio):
-            wav: Any = torch.from_numpy(item.resample(self.facts.sample_rate).samples)
         else:
             wav = self._from_array(item, sample_rate)
         if not len(wav):
