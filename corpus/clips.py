@@ -1,0 +1,113 @@
+"""What travels between the parts of `corpus/`: a clip of a source, and what became of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import AudioError
+
+__all__ = ["Clip", "Row", "Span", "printable"]
+
+
+def printable(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of a file name that are not UTF-8 (lone surrogates in Python) become `\\udcXX`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class _Named(io.BytesIO):
+    """Bytes with a name for error messages."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes `offset` to `offset + size` of a file: a member of a tar."""
+
+    file: str
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """The bytes. Raises `AudioError` when the file is gone or shorter."""
+        try:
+            with open(self.file, "rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        except OSError as error:
+            raise AudioError(f"{self.file!r} cannot be read: {error.strerror or error}") from None
+        if len(data) < self.size:
+            raise AudioError(
+                f"{self.file!r} is truncated: {self.size} bytes were announced at {self.offset}, {len(data)} are there"
+            )
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip of a source.
+
+    Attributes:
+        id: unique in a sound source; the second clip of an id is rejected.
+        path: where it is, for people (messages, `rejected.jsonl`).
+        source: what to read: a path, bytes, or a span of a file.
+        columns: what the manifest says of it, carried into the shards.
+        size: bytes of the encoded sound, where known without looking.
+        problem: why it cannot be read, where the listing already shows it.
+    """
+
+    id: str
+    path: str
+    source: str | bytes | Span
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = None
+    problem: str | None = None
+
+    def open(self) -> Any:
+        """What `core.audio` reads: a path or a named binary file. Raises `AudioError` for what is not a file."""
+        if isinstance(self.source, bytes):
+            return _Named(self.source, self.path)
+        if isinstance(self.source, Span):
+            return _Named(self.source.read(), self.path)
+        try:
+            mode = os.stat(self.source).st_mode
+        except (OSError, ValueError) as error:
+            raise AudioError(f"{self.source!r} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe without a writer would wait for ever
+            raise AudioError(f"{self.source!r} is a pipe, socket or device; expected a sound file")
+        return self.source
+
+    def weight(self) -> int:
+        """Bytes of encoded sound; 0 for a file that is not there."""
+        if self.size is not None:
+            return self.size
+        if not isinstance(self.source, str):
+            return len(self.source) if isinstance(self.source, bytes) else self.source.size
+        try:
+            return os.stat(self.source).st_size
+        except (OSError, ValueError):
+            return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Tokens of one clip, as small as they go through a pipe.
+
+    Attributes:
+        num_samples: true samples at the model's rate.
+        codes: one uint16 or uint32 array (N_k,) per stream.
+        extras: float32 (N_0,) each.
+    """
+
+    num_samples: int
+    codes: tuple[np.ndarray, ...]
+    extras: Mapping[str, np.ndarray]

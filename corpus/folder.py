@@ -1,0 +1,226 @@
+"""The output folder: one writer at a time, whole files or none, and a record of each shard by which a run resumes.
+
+    DIR/part-00000.parquet ...   shards
+    DIR/dataset.json             model, facts, fingerprint, source, arguments; totals when complete
+    DIR/rejected.jsonl           clips that could not be tokenized
+    DIR/.voxzoo/                 lock, temporary files, and a record of each shard: its clips, sha256 and rejected clips
+
+A shard counts as done when its record is there and its sha256 agrees. `dataset.json` and `rejected.jsonl` follow from the
+records, so a resumed run ends with the same bytes as an unbroken one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import CorpusError
+from .clips import Clip, Row, printable
+from .shards import FORMAT, Layout, ShardWriter, shard_name
+
+__all__ = ["Folder", "Shard"]
+
+
+class Folder:
+    """An output folder, locked until `close` (or the end of the process).
+
+    Raises `CorpusError` when another run is writing into it, or when it holds files that are not ours.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self.private = self.path / ".voxzoo"
+        self.lock = -1
+        self.done: dict[int, dict[str, Any]] = {}
+        with self.writing():
+            self._check_ours()
+            self.private.mkdir(parents=True, exist_ok=True)
+            self._acquire()
+            if overwrite:
+                self._empty()
+            for left in self.private.glob("*.tmp"):
+                left.unlink()
+
+    def close(self) -> None:
+        """Let another run in."""
+        if self.lock >= 0:
+            os.close(self.lock)
+        self.lock = -1
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Errors of the disk as one line."""
+        try:
+            yield
+        except OSError as error:
+            where = f" {error.filename!r}" if error.filename else ""
+            raise CorpusError(
+                f"cannot write into {str(self.path)!r}:{where} {error.strerror or error}; the finished shards are safe: "
+                "when that is mended, run the same command again"
+            ) from None
+
+    def _check_ours(self) -> None:
+        if self.path.is_dir() and any(self.path.iterdir()) and not (self.private.is_dir() or self._about()):
+            raise CorpusError(
+                f"output folder {str(self.path)!r} holds files that are not token shards; name a new or empty folder"
+            )
+
+    def _acquire(self) -> None:
+        self.lock = os.open(self.private / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise CorpusError(f"another run is writing into {str(self.path)!r}; wait for it, or name another folder") from None
+
+    def _empty(self) -> None:
+        for pattern in ("part-*.parquet", "dataset.json", "rejected.jsonl", ".voxzoo/*.json"):
+            for old in self.path.glob(pattern):
+                old.unlink()
+
+    # ------------------------------------------------------------------ what the folder is of
+    def _about(self) -> dict[str, Any]:
+        try:
+            about = json.loads((self.path / "dataset.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return about if isinstance(about, dict) and about.get("format") == FORMAT else {}
+
+    def begin(self, about: Mapping[str, Any], resume: bool) -> None:
+        """Claim the folder for a run, or find that it is of this very run.
+
+        Raises `CorpusError` when it was made with another model, source or arguments, or with `resume=False` at all.
+        """
+        old = self._about()
+        if not old:
+            if list(self.path.glob("part-*.parquet")):
+                raise CorpusError(
+                    f"{str(self.path)!r} holds shards, but no whole dataset.json: name another folder, or --overwrite"
+                )
+            self._write_json(self.path / "dataset.json", {**about, "complete": False})
+            return
+        hint = "name another folder, or start afresh with --overwrite"
+        if not resume:
+            raise CorpusError(f"{str(self.path)!r} holds tokens already: {hint}, or leave out --no-resume")
+        if old.get("fingerprint") != about["fingerprint"]:
+            raise CorpusError(
+                f"{str(self.path)!r} holds tokens of {old.get('model')} (fingerprint {str(old.get('fingerprint'))[:16]}), "
+                f"this run is of {about['model']} (fingerprint {about['fingerprint'][:16]}): {hint}"
+            )
+        was, now = old.get("source") or {}, about["source"]
+        if was.get("sha256") != now["sha256"]:
+            raise CorpusError(
+                f"{str(self.path)!r} holds tokens of the source {was.get('path')!r} ({was.get('clips')} clips), this run's "
+                f"source {now['path']!r} ({now['clips']} clips) is another or has changed: {hint}"
+            )
+        then, today = old.get("arguments") or {}, about["arguments"]
+        differ = [key for key, value in today.items() if then.get(key) != value]
+        if differ:
+            shown = ", ".join(f"{key}={then.get(key)} then and {today[key]} now" for key in differ)
+            raise CorpusError(f"{str(self.path)!r} was begun with other arguments: {shown}; {hint}")
+
+    # ------------------------------------------------------------------ shards
+    def record(self, number: int, start: int) -> dict[str, Any] | None:
+        """The record of a finished shard that begins at clip `start` and is whole on disk; None: make it (again)."""
+        try:
+            record = json.loads(self._record_path(number).read_text(encoding="utf-8"))
+            with open(self.path / shard_name(number), "rb") as file:
+                whole = hashlib.file_digest(file, "sha256").hexdigest()
+            if record["start"] != start or record["sha256"] != whole or record["clips"] < 1:
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        self.done[number] = record
+        return dict(record)
+
+    def _record_path(self, number: int) -> Path:
+        return self.private / f"{shard_name(number).removesuffix('.parquet')}.json"
+
+    def commit(self, shard: Shard) -> None:
+        """Move a finished shard to its place; its record follows, so a record never speaks of a shard that is not there."""
+        with self.writing():
+            record = shard.finish()
+            self._record_path(shard.number).unlink(missing_ok=True)
+            os.replace(shard.temporary, self.path / shard_name(shard.number))
+            _sync(self.path)
+        self._write_json(self._record_path(shard.number), record)
+        self.done[shard.number] = record
+
+    def finish(self, about: Mapping[str, Any]) -> None:
+        """Write `rejected.jsonl` and the totals, once all shards are there."""
+        records = [self.done[number] for number in sorted(self.done)]
+        rejected = [json.dumps(line, ensure_ascii=False) + "\n" for record in records for line in record["rejected"]]
+        totals = {key: sum(record[key] for record in records) for key in ("rows", "samples", "codes")}
+        kept = self._about() or about
+        self._write(self.path / "rejected.jsonl", "".join(rejected))
+        self._write_json(
+            self.path / "dataset.json",
+            {**kept, "complete": True, "totals": {"shards": len(records), "rejected": len(rejected), **totals}},
+        )
+
+    # ------------------------------------------------------------------ whole files
+    def _write_json(self, path: Path, data: Mapping[str, Any]) -> None:
+        self._write(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        temporary = self.private / f"{path.name}.tmp"
+        with self.writing():
+            try:
+                with open(temporary, "w", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+                _sync(path.parent)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+
+
+class Shard:
+    """A shard being made: rows and rejected clips, in order."""
+
+    def __init__(self, folder: Folder, layout: Layout, number: int, start: int) -> None:
+        self.number, self.start = number, start
+        self.temporary = folder.private / f"{shard_name(number)}.tmp"
+        self.writer = ShardWriter(self.temporary, layout)
+        self.rejected: list[dict[str, str]] = []
+        self.rows = self.samples = self.codes = 0
+
+    def add(self, clip: Clip, outcome: Row | str) -> None:
+        """A clip's tokens, or the reason why there are none."""
+        if isinstance(outcome, str):
+            reason = printable(" ".join(outcome.split()))
+            self.rejected.append({"id": printable(clip.id), "path": printable(clip.path), "reason": reason})
+            return
+        self.rows += 1
+        self.samples += outcome.num_samples
+        self.codes += sum(map(len, outcome.codes))
+        self.writer.add(clip, outcome)
+
+    def finish(self) -> dict[str, Any]:
+        """Close the file; returns the record."""
+        sha256 = self.writer.close()
+        return {"start": self.start, "clips": self.rows + len(self.rejected), "rows": self.rows, "samples": self.samples,
+                "codes": self.codes, "sha256": sha256, "rejected": self.rejected}  # fmt: skip
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self.writer.abandon()
+        with contextlib.suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,244 @@
+"""Worker processes that may die without taking the run along.
+
+Each worker is a fresh Python (no fork of a process that has threads, no second run of the user's script) at the other end of
+a socket. A worker that dies, by a fault in a decoding library or by the kernel's memory guard, is replaced; the clips it was
+at are tried again one by one, and the one that kills its worker twice is rejected.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any
+
+from ..core.errors import CorpusError, VoxzooError
+from .clips import Clip, Row
+from .plan import Task
+from .shards import Info
+from .worker import Settings, Worker
+
+__all__ = ["InlinePool", "Pool"]
+
+QUEUED = 2  # tasks given to a worker at a time: one to work on, one to begin at once
+AHEAD = 16  # tasks per worker that may be done before an earlier one is
+MAX_DEATHS = 20
+COMMAND = "import sys; from voxzoo.corpus.worker import serve; serve(int(sys.argv[1]))"
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A task and what is known of its clips."""
+
+    task: Task
+    outcomes: list[Row | str | None]
+
+    def whole(self) -> bool:
+        return all(outcome is not None for outcome in self.outcomes)
+
+
+@dataclass(eq=False)
+class _Job:
+    """Clips of a slot from `first` on, given to one worker at once."""
+
+    slot: _Slot
+    first: int
+    clips: Sequence[Clip]
+    deaths: int = 0
+
+
+@dataclass(eq=False)
+class _Process:
+    """A worker process; not `ready` until its model is loaded."""
+
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    errors: Any
+    jobs: deque[_Job] = field(default_factory=deque)
+    ready: bool = False
+
+    def last_words(self) -> str:
+        self.errors.seek(0)
+        lines = self.errors.read().decode("utf-8", "replace").strip().splitlines()
+        return f": {lines[-1]}" if lines else ""
+
+    def end(self) -> int:
+        """Wait for the process, which leaves when its pipe is closed; returns its status."""
+        self.pipe.close()
+        try:
+            return self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+        finally:
+            self.errors.close()
+
+
+class InlinePool:
+    """The same, in this process: for a few clips, and for debugging."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.worker = Worker(settings)
+        self.info = self.worker.info
+
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, list[Row | str]]]:
+        """Tasks with the outcomes of their clips, in order."""
+        for task in tasks:
+            yield task, self.worker.run(task.clips)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Pool:
+    """`count` worker processes.
+
+    `info` is known once the first worker has loaded its model. Raises what loading the model raises, or `CorpusError` when
+    a worker cannot start.
+    """
+
+    def __init__(self, settings: Settings, count: int) -> None:
+        self.settings = settings
+        self.queue: deque[_Job] = deque()
+        self.deaths = 0
+        self.workers: list[_Process] = []
+        try:
+            self.workers += [self._start() for _ in range(count)]
+            self.info: Info = self._first_info()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self.workers:
+            worker.pipe.close()
+        for worker in self.workers:
+            worker.end()
+        self.workers = []
+
+    def _start(self) -> _Process:
+        ours, theirs = Pipe()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        extra = ONE_THREAD if self.settings.device == "cpu" else {}
+        process = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, pass_fds=[theirs.fileno()], start_new_session=True,
+            env={**os.environ, **extra},
+        )  # fmt: skip
+        theirs.close()
+        ours.send(self.settings)
+        return _Process(process, ours, errors)
+
+    def _first_info(self) -> Info:
+        while True:
+            for worker in self._readable(None):
+                return self._hear_first(worker)
+
+    def _hear_first(self, worker: _Process) -> Info:
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            words = worker.last_words()
+            raise CorpusError(f"a worker process cannot start ({_status(worker.process.wait())}){words}") from None
+        if isinstance(message, VoxzooError):
+            raise message
+        worker.ready = True
+        info: Info = message
+        return info
+
+    def _readable(self, timeout: float | None) -> list[_Process]:
+        pipes = {worker.pipe: worker for worker in self.workers}
+        return [pipes[pipe] for pipe in wait(list(pipes), timeout)]  # type: ignore[index]
+
+    # ------------------------------------------------------------------ the run
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, list[Row | str]]]:
+        """Tasks with the outcomes of their clips, in order; `tasks` is read as workers fall idle."""
+        slots: deque[_Slot] = deque()
+        more = True
+        while more or slots:
+            more = self._feed(tasks, slots) if more else False
+            self._give()
+            while slots and slots[0].whole():
+                slot = slots.popleft()
+                yield slot.task, [outcome for outcome in slot.outcomes if outcome is not None]
+            if slots:
+                for worker in self._readable(1.0):
+                    self._hear(worker)
+
+    def _feed(self, tasks: Iterator[Task], slots: deque[_Slot]) -> bool:
+        """Queue tasks for the room there is; False when there are no more."""
+        room = sum(QUEUED - len(worker.jobs) for worker in self.workers if worker.ready) - len(self.queue)
+        while room > 0 and len(slots) < AHEAD * len(self.workers):
+            task = next(tasks, None)
+            if task is None:
+                return False
+            slots.append(_Slot(task, [None] * len(task.clips)))
+            self.queue.append(_Job(slots[-1], 0, task.clips))
+            room -= 1
+        return True
+
+    def _give(self) -> None:
+        """Give queued jobs to the workers with the least to do."""
+        while self.queue:
+            free = [worker for worker in self.workers if worker.ready and len(worker.jobs) < QUEUED]
+            if not free:
+                return
+            worker = min(free, key=lambda worker: len(worker.jobs))
+            job = self.queue.popleft()
+            worker.jobs.append(job)
+            try:
+                worker.pipe.send(list(job.clips))
+            except OSError:  # it has just died: reading from it will tell
+                return
+
+    def _hear(self, worker: _Process) -> None:
+        if not worker.ready:
+            self._hear_first(worker)
+            return
+        try:
+            outcomes = worker.pipe.recv()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        job = worker.jobs.popleft()
+        job.slot.outcomes[job.first : job.first + len(outcomes)] = outcomes
+
+    def _bury(self, worker: _Process) -> None:
+        """Replace a dead worker; what it had not begun goes to others, what it was at is tried clip by clip."""
+        status = _status(worker.end())
+        self.workers.remove(worker)
+        self.deaths += 1
+        if self.deaths > MAX_DEATHS:
+            raise CorpusError(
+                f"worker processes died {self.deaths} times, lastly by {status}; try fewer --workers, or see the system's log"
+            )
+        jobs = worker.jobs
+        if jobs:
+            suspect = jobs.popleft()
+            self.queue.extendleft(reversed(jobs))
+            self.queue.extendleft(reversed(self._suspects(suspect, status)))
+        self.workers.append(self._start())
+
+    def _suspects(self, job: _Job, status: str) -> list[_Job]:
+        if len(job.clips) > 1:
+            return [_Job(job.slot, job.first + i, [clip]) for i, clip in enumerate(job.clips)]
+        if job.deaths:
+            job.slot.outcomes[job.first] = f"{job.clips[0].path!r} twice ended the process that read it ({status})"
+            return []
+        return [_Job(job.slot, job.first, job.clips, deaths=1)]
+
+
+def _status(code: int) -> str:
+    """An exit status in words."""
+    if code >= 0:
+        return f"exit status {code}"
+    name = signal.Signals(-code).name if -code in {int(s) for s in signal.Signals} else str(-code)
+    return f"signal {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
