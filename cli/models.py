@@ -39,7 +39,7 @@ def cells(item: Entry) -> tuple[str, ...]:
     latency = f"{1000 * facts.latency:.0f} ms" if facts.latency else "-"
     return (facts.name, facts.kind, f"{facts.sample_rate / 1000:g}", frame_rates(facts), codebooks(facts),
             f"{facts.bitrate / 1000:.3g}", yes(facts.causal), latency, f"{facts.params / 1e6:.1f} M",
-            facts.weights_licence, yes(item.bundled))  # fmt: skip
+            facts.weights_licence.partition(";")[0], yes(item.bundled))  # fmt: skip
 
 
 def markdown(entries: list[Entry]) -> str:

@@ -1,22 +1,25 @@
 """Opened sound files: libsndfile first, `ffmpeg` for what it cannot read. Used by `audio.py` alone.
 
-Truncation is looked for in the container, since libsndfile quietly returns what is there: a RIFF data chunk longer than
-the file, an Ogg stream without its end-of-stream page, a FLAC or MP3 with fewer frames than its header announces.
+Truncation is looked for, since libsndfile quietly returns what is there: in the container (`_whole.py`), and in a FLAC or
+MP3 with fewer frames than its header announces.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
 import struct
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from ._whole import check_whole
 from .errors import AudioError
 
 BLOCK = 1 << 18  # frames read at a time
@@ -36,6 +39,11 @@ class Opened:
 def open_source(source: Any) -> Opened:
     """Open a path, bytes, or a binary file object. Raises `AudioError` in one line."""
     name, file = _open_bytes(source)
+    try:
+        check_whole(name, file)
+    except AudioError:
+        file.close()
+        raise
     return _open_sndfile(name, file) or _open_ffmpeg(name, source, file)
 
 
@@ -46,22 +54,26 @@ def _open_bytes(source: Any) -> tuple[str, BinaryIO]:
         if os.path.isdir(source):
             raise AudioError(f"{name} is a folder; expected a sound file")
         try:
-            file: BinaryIO = open(source, "rb")
+            file: BinaryIO = open(source, "rb")  # noqa: SIM115  (the caller closes it)
         except (OSError, ValueError) as error:
             raise AudioError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
     else:
         name = repr(getattr(source, "name", "audio bytes"))
         file = io.BytesIO(source if isinstance(source, (bytes, bytearray, memoryview)) else source.read())
+    if not file.seekable():  # a named pipe
+        with file:
+            file = io.BytesIO(file.read())
     if not file.read(1):
+        file.close()
         raise AudioError(f"{name} is empty (0 bytes)")
-    file.seek(0)
     return name, file
 
 
 class _SndFile(Opened):
-    def __init__(self, name: str, file: Any) -> None:
+    def __init__(self, name: str, file: Any, handle: BinaryIO) -> None:
         super().__init__(name, file.samplerate)
         self.file = file
+        weakref.finalize(self, handle.close)  # soundfile leaves a handle it was given open
 
     def blocks(self) -> Iterator[np.ndarray]:
         import soundfile
@@ -80,92 +92,73 @@ class _SndFile(Opened):
             raise AudioError(f"{self.name} is truncated: the header announces {file.frames} samples, {done} are there")
 
 
+class _Patient:
+    """A file for libsndfile, whose callbacks must not raise: a damaged header may send it to before the start."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.read, self.readinto, self.tell = file.read, file.readinto, file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with contextlib.suppress(OSError, ValueError, OverflowError):
+            self.file.seek(offset, whence)
+        return int(self.file.tell())
+
+
 def _open_sndfile(name: str, file: BinaryIO) -> Opened | None:
     """None when libsndfile does not know the format."""
     import soundfile
 
     try:
-        opened = soundfile.SoundFile(file)
+        return _SndFile(name, soundfile.SoundFile(_Patient(file)), file)
     except (soundfile.LibsndfileError, TypeError):
         return None
-    try:
-        position = file.tell()
-        _check_whole(name, file, opened.format)
-        file.seek(position)
-    except BaseException:
-        opened.close()
-        raise
-    return _SndFile(name, opened)
-
-
-def _check_whole(name: str, file: BinaryIO, format: str) -> None:
-    size = file.seek(0, os.SEEK_END)
-    if format in ("WAV", "WAVEX"):
-        start, length = _riff_data(file, size)
-        if start + length > size:
-            raise AudioError(f"{name} is truncated: the header announces {length} bytes of sound, {size - start} are there")
-    if format == "OGG":
-        file.seek(max(0, size - (1 << 17)))  # an Ogg page is at most 65,307 bytes
-        tail = file.read()
-        page = tail.rfind(b"OggS")
-        if page < 0 or page + 5 >= len(tail) or not tail[page + 5] & 4:
-            raise AudioError(f"{name} is truncated: the last Ogg page is not an end of stream")
-
-
-def _riff_data(file: BinaryIO, size: int) -> tuple[int, int]:
-    """Where the RIFF `data` chunk starts and how many bytes it announces (0 when it does not say, as pipes do)."""
-    file.seek(12)
-    while len(head := file.read(8)) == 8:
-        tag, length = head[:4], struct.unpack("<I", head[4:])[0]
-        if tag == b"data":
-            return file.tell(), (0 if length in (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000) else length)
-        file.seek(length + (length & 1), os.SEEK_CUR)
-    return size, 0
 
 
 class _Ffmpeg(Opened):
     """`ffmpeg` writing Sun AU (the simplest header there is) to a pipe."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], errors: Any, owned: str | None) -> None:
-        self.process, self.errors, self.owned = process, errors, owned
-        head = self._pipe().read(24)
+        self.pipe = cast(BinaryIO, process.stdout)
+        self.end = weakref.finalize(self, _end_ffmpeg, process, errors, owned)  # also when the sound is never read
+        head = self.pipe.read(24)
         if len(head) < 24 or head[:4] != b".snd":
-            self._finish()
-            raise AudioError(f"{name} is not sound that libsndfile or ffmpeg can read{self._reason()}")
+            _, reason = self.end() or (0, "")
+            raise AudioError(f"{name} is not sound that libsndfile or ffmpeg can read{reason}")
         offset, _, _, rate, self.channels = struct.unpack(">5I", head[4:])
-        self._pipe().read(offset - 24)
+        self.pipe.read(offset - 24)
         super().__init__(name, rate)
-
-    def _pipe(self) -> Any:
-        return self.process.stdout
-
-    def _finish(self) -> int:
-        self._pipe().close()
-        code = self.process.wait()
-        if self.owned:
-            os.unlink(self.owned)
-        return code
-
-    def _reason(self) -> str:
-        self.errors.seek(0)
-        lines = self.errors.read().decode("utf-8", "replace").strip().splitlines()
-        return f": {lines[-1]}" if lines else ""
 
     def blocks(self) -> Iterator[np.ndarray]:
         width = 4 * self.channels
+        code, reason = 0, ""
         try:
-            while data := self._pipe().read(BLOCK * width):
+            while data := self.pipe.read(BLOCK * width):
                 whole = len(data) // width * width
                 yield np.frombuffer(data[:whole], ">f4").astype(np.float32).reshape(-1, self.channels)
         finally:
-            code = self._finish()
+            code, reason = self.end() or (0, "")
         if code:
-            raise AudioError(f"{self.name} is damaged{self._reason()}")
+            raise AudioError(f"{self.name} is damaged{reason}")
+
+
+def _end_ffmpeg(process: subprocess.Popen[bytes], errors: Any, owned: str | None) -> tuple[int, str]:
+    """Let the process end and clean up; its exit status, and the last line it complained with."""
+    if process.stdout:
+        process.stdout.close()
+    code = process.wait()
+    with errors:
+        errors.seek(0)
+        lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+    if owned:
+        os.unlink(owned)
+    return code, f": {lines[-1]}" if lines else ""
 
 
 def _open_ffmpeg(name: str, source: Any, file: BinaryIO) -> Opened:
     program = shutil.which("ffmpeg")
     if program is None:
+        file.close()
         raise AudioError(f"{name} is not sound that libsndfile can read; ffmpeg, which reads more, is not on the PATH")
     owned = None
     if isinstance(source, (str, os.PathLike)):
@@ -177,6 +170,6 @@ def _open_ffmpeg(name: str, source: Any, file: BinaryIO) -> Opened:
         path = owned = f.name
     file.close()
     command = [program, "-nostdin", "-v", "error", "-xerror", "-i", f"file:{path}", "-vn", "-f", "au", "-c:a", "pcm_f32be", "-"]
-    errors = tempfile.TemporaryFile()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115  (_end_ffmpeg closes it)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
     return _Ffmpeg(name, process, errors, owned)
