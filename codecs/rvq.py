@@ -11,12 +11,18 @@ Letters: B batch, T samples, N frames, K streams, D channels, M sub-frames, W wi
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..core.errors import ModelError
+from ..core.model import Model
+from ..core.streaming import DecoderCore, Encoded, EncoderCore
 
 State = list[Tensor]
 
@@ -44,7 +50,17 @@ class RVQConfig:
     codebook_dim: int = 64  # channels
 
     def to_dict(self) -> dict[str, Any]:
+        """For `config.json`."""
+        """JSON-able."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RVQConfig:
+        """The inverse of `to_dict`. Raises `ModelError` on keys it does not know."""
+        unknown = set(data) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ModelError(f"the codec's config has unknown keys: {', '.join(sorted(unknown))}")
+        return cls(**data)
 
     @property
     def delay(self) -> int:
@@ -118,10 +134,7 @@ class Encoder(nn.Module):
 
     def forward(self, wav: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """state: [last samples (B, W-320)] + one tensor per block."""
-        if state is None:
-            seen = F.pad(wav, (self.past, 0))
-        else:
-            seen = torch.cat([state[0], wav], dim=1)
+        seen = F.pad(wav, (self.past, 0)) if state is None else torch.cat([state[0], wav], dim=1)
         frames = seen.unfold(1, self.past + self.hop, self.hop)
         x = self.norm(self.embed(self.features(frames)))
         x, tails = run_blocks(self.blocks, x, None if state is None else state[1:])
@@ -190,13 +203,12 @@ class RVQCodec(nn.Module):
     `codebooks` is plain weight here; how it is learnt is the trainer's business (`training.codec.CodecTraining`).
     """
 
-    codebooks: Tensor
-
     def __init__(self, config: RVQConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.register_buffer("codebooks", torch.randn(config.streams, config.codebook_size, config.codebook_dim))
+        books = torch.randn(config.streams, config.codebook_size, config.codebook_dim)
+        self.codebooks = nn.Parameter(books, requires_grad=False)  # learnt by moving averages, not by gradient
         self.decoder = Decoder(config)
 
     def quantize(self, latent: Tensor, n_streams: int | None = None) -> Tensor:
@@ -209,11 +221,12 @@ class RVQCodec(nn.Module):
         return torch.stack(codes, dim=-1)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """codes (B, N, k), any 1 <= k <= K -> latent (B, N, C), the sum of the codewords."""
-        latent = F.embedding(codes[..., 0], self.codebooks[0])
+        """codes (B, N, k), any 1 <= k <= K -> latent (B, N, C), the sum of the codewords; zero where a code is -1."""
+        known = codes.clamp(min=0)
+        latent = F.embedding(known[..., 0], self.codebooks[0])
         for k in range(1, codes.shape[-1]):
-            latent = latent + F.embedding(codes[..., k], self.codebooks[k])
-        return latent
+            latent = latent + F.embedding(known[..., k], self.codebooks[k])
+        return latent * (codes[..., :1] >= 0)
 
     def encode(self, wav: Tensor, n_streams: int | None = None) -> Tensor:
         """wav (B, T) -> codes (B, ceil(T/320), K)."""
@@ -242,3 +255,89 @@ class RVQCodec(nn.Module):
         """The last `config.delay` samples of a stream (B, delay), after its last `decode_step`."""
         silence = state[0].new_zeros(state[0].shape[0], self.config.lookahead, self.config.codebook_dim)
         return self.decoder(silence, state)[0]
+
+
+class RVQ(Model):
+    """The codec behind Voxzoo's interface. Frames: N = ceil(T / 320), the same for every stream."""
+
+    network: RVQCodec
+
+    @classmethod
+    def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        c = RVQConfig.from_dict(config)
+        return {
+            "sample_rate": c.sample_rate,
+            "frame_rates": (Fraction(c.sample_rate, c.hop),) * c.streams,
+            "codebook_sizes": (c.codebook_size,) * c.streams,
+            "latency": (c.hop + c.delay) / c.sample_rate,
+        }
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any]) -> RVQCodec:
+        return RVQCodec(RVQConfig.from_dict(config))
+
+    def frames(self, samples: int) -> tuple[int, ...]:
+        c = self.network.config
+        return (-(-samples // c.hop),) * c.streams
+
+    @property
+    def pad_multiple(self) -> int:
+        return self.network.config.hop
+
+    def _encode(self, wav: Tensor, streams: int) -> Encoded:
+        return Encoded(list(self.network.encode(wav, streams).unbind(-1)))
+
+    def _decode(self, encoded: Encoded) -> Tensor:
+        # padding (-1) looks up as zero latents, which are also what `synthesize` flushes each clip with
+        return self.network.decode(torch.stack(encoded.codes, dim=-1))
+
+    def _open_encoder(self, streams: int) -> EncoderCore:
+        return _Encoder(self.network, streams)
+
+    def _open_decoder(self) -> DecoderCore:
+        return _Decoder(self.network)
+
+
+class _Encoder:
+    """Holds back the samples of an unfinished frame."""
+
+    def __init__(self, network: RVQCodec, streams: int) -> None:
+        self.network, self.streams = network, streams
+        self.state: State | None = None
+        self.rest: Tensor | None = None
+
+    def push(self, wav: Tensor) -> Encoded:
+        wav = wav if self.rest is None else torch.cat([self.rest, wav], dim=1)
+        whole = wav.shape[1] // self.network.config.hop * self.network.config.hop
+        self.rest = wav[:, whole:]
+        if not whole:
+            return Encoded([wav.new_zeros(1, 0, dtype=torch.int64)] * self.streams)
+        codes, self.state = self.network.encode_step(wav[:, :whole], self.state, self.streams)
+        return Encoded(list(codes.unbind(-1)))
+
+    def finish(self) -> Encoded:
+        missing = 0 if self.rest is None else -self.rest.shape[1] % self.network.config.hop
+        return self.push(next(self.network.parameters()).new_zeros(1, missing))
+
+
+class _Decoder:
+    """Drops the lead-in: the network's sound trails its tokens by `config.delay` samples."""
+
+    def __init__(self, network: RVQCodec) -> None:
+        self.network = network
+        self.state: State | None = None
+        self.lead_in = network.config.delay
+
+    def push(self, encoded: Encoded) -> Tensor:
+        codes = torch.stack(encoded.codes, dim=-1)
+        if not codes.shape[1]:
+            return codes.new_zeros(1, 0, dtype=torch.float32)
+        wav, self.state = self.network.decode_step(codes, self.state)
+        dropped = min(self.lead_in, wav.shape[1])
+        self.lead_in -= dropped
+        return wav[:, dropped:]
+
+    def finish(self) -> Tensor:
+        if self.state is None:
+            return next(self.network.parameters()).new_zeros(1, 0)
+        return self.network.flush(self.state)[:, self.lead_in :]
