@@ -21,6 +21,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
+    """Back to what `random_state` gave."""
     torch.set_rng_state(state["cpu"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -36,7 +37,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-def load_checkpoint(path: Path, device: str) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content given to `save_checkpoint`, with the random states restored."""
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -68,6 +69,7 @@ def export_weights(codec: RVQCodec, folder: Path) -> None:
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay on matrices only; norms, biases and scales are left alone."""
-    matrices = [p for p in module.parameters() if p.ndim >= 2]
-    vectors = [p for p in module.parameters() if p.ndim < 2]
+    learnt = [p for p in module.parameters() if p.requires_grad]
+    matrices = [p for p in learnt if p.ndim >= 2]
+    vectors = [p for p in learnt if p.ndim < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -42,7 +42,8 @@ class CodecTraining(nn.Module):
     def forward(self, wav: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """wav (B, 320 N), keep (B,) streams to keep per clip -> sound (B, 320 N), commitment loss.
 
-        All codebooks learn from all clips; only the decoder's input is cut to `keep` streams (quantizer dropout).
+        All codebooks learn from all clips; only the decoder's input is cut to `keep` streams (quantizer dropout). 0 hands
+        it the latent itself: what is still below the quantiser's error gets a gradient only that way (as in Mimi).
         """
         latent, _ = self.codec.encoder(wav)
         with torch.autocast(wav.device.type, enabled=False):
@@ -50,7 +51,8 @@ class CodecTraining(nn.Module):
             _, _, commitment, words = self.quantizer(latent, return_all_codes=True)
             kept = torch.arange(len(words), device=wav.device)[:, None] < keep
             chosen = (words * kept[:, :, None, None]).sum(0)
-            passed = latent + (chosen - latent).detach()  # straight-through estimator
+            rounding = (chosen - latent).detach()  # added without a gradient: straight-through estimator
+            passed = latent + rounding * (keep > 0)[:, None, None]
         return self.codec.synthesize(passed), commitment.mean()
 
     def losses(self, wav: Tensor, level: Tensor, got: Tensor, commitment: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,10 +102,11 @@ class Clips:
 
     @classmethod
     def open(cls, folder: Path) -> Clips:
+        """The cache that `build_cache` left in `folder`."""
         clips = json.loads((folder / "clips.json").read_text())["clips"]
         samples = np.memmap(folder / "clips.i16", dtype=np.int16, mode="r")
-        columns = (np.array([c[k] for c in clips]) for k in ("start", "length", "level"))
-        return cls(samples, *columns, [c["name"] for c in clips])
+        starts, lengths, levels = (np.array([c[key] for c in clips]) for key in ("start", "length", "level"))
+        return cls(samples, starts, lengths, levels, [c["name"] for c in clips])
 
     def cut(self, clip: int, offset: int, length: int) -> np.ndarray:
         """float32 (length,), zeros after the clip's end."""
@@ -121,6 +122,16 @@ def clip_weights(clips: Clips, boost: dict[str, float]) -> np.ndarray:
     for i, name in enumerate(clips.names):
         weights[i] *= next((w for key, w in boost.items() if key in name), 1.0)
     return weights / weights.sum()
+
+
+def held_out(clips: Clips, boost: dict[str, float], every: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities for training and for validation: every 50th clip is never trained on, if there are that many."""
+    train = clip_weights(clips, boost)
+    valid = train.copy()
+    if len(train) >= every:
+        aside = np.arange(len(train)) % every == 0
+        train[aside], valid[~aside] = 0.0, 0.0
+    return train / train.sum(), valid / valid.sum()
 
 
 def prepare(manifests: Sequence[Path], folder: Path, sample_rate: int = 16000, workers: int | None = None) -> Clips:
@@ -147,9 +158,9 @@ class SegmentSettings:
 class Segments:
     """Endless seeded batches. Batch i depends on (seed, i) only, so a resumed run continues exactly."""
 
-    def __init__(self, clips: Clips, settings: SegmentSettings, boost: dict[str, float], seed: int) -> None:
-        self.clips, self.settings, self.seed = clips, settings, seed
-        self.weights = clip_weights(clips, boost)
+    def __init__(self, clips: Clips, settings: SegmentSettings, weights: np.ndarray, seed: int) -> None:
+        """weights: probability of each clip."""
+        self.clips, self.settings, self.weights, self.seed = clips, settings, weights, seed
 
     def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """wav float32 (B, T) and the active speech level (B,) as RMS."""
@@ -164,9 +175,3 @@ class Segments:
             wav[b] *= level[b] / self.clips.levels[clip]
         peak = np.abs(wav).max(1).clip(1.0)  # what would clip is turned down, its level with it
         return wav / peak[:, None], level / peak
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        index = 0
-        while True:
-            yield self.batch(index)
-            index += 1

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SPEECH_DB = 79.0  # sound pressure level the active speech is brought to before loudness is taken, as in P.862
+LOUDNESS_FFT = 512  # samples: 32 ms, as in P.862
+SMALL = 1e-9  # added to powers before a root: -90 dBFS
 
 
 def mel_filters(n_fft: int, mels: int, sample_rate: int) -> Tensor:
@@ -57,18 +59,32 @@ class Resolution(nn.Module):
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.register_buffer("filters", mel_filters(n_fft, mels, sample_rate), persistent=False)
 
-    def forward(self, wav: Tensor) -> tuple[Tensor, Tensor]:
-        """wav (B, T) -> power (B, M, F), complex spectrum (B, M, F)."""
-        spec = spectrum(wav, self.window, self.hop)
-        return spec.real.square() + spec.imag.square(), spec
-
     def mel(self, power: Tensor) -> Tensor:
-        """Natural log of the mel power, floored at -90 dBFS."""
+        """Natural log of the mel magnitudes, floored at -90 dBFS."""
         return 0.5 * torch.log(power @ self.filters + 1e-9)
+
+    def forward(self, got: Tensor, want: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Sounds (B, T) -> the terms, and both power spectra (B, M, F)."""
+        bent, powers, mels = [], [], []
+        for wav in (got, want):
+            spec = spectrum(wav, self.window, self.hop)
+            power = spec.real.square() + spec.imag.square()
+            bent.append(torch.view_as_real(spec) * ((power + SMALL) ** -0.35)[..., None])
+            powers.append(power)
+            mels.append(self.mel(power))
+        terms = {
+            "mel": F.l1_loss(mels[0], mels[1]),
+            "magnitude": F.l1_loss((powers[0] + SMALL) ** 0.15, (powers[1] + SMALL) ** 0.15),
+            "complex": F.l1_loss(bent[0], bent[1]),
+        }
+        return terms, powers[0], powers[1]
 
 
 class LoudnessLoss(nn.Module):
-    """Disturbance between two power spectra in units of the P.862 score (0 = none)."""
+    """Disturbance between two power spectra in units of the P.862 score (0 = none).
+
+    Unlike P.862 it does not forgive slow changes of gain or colour, and takes power means over the whole segment.
+    """
 
     bands: Tensor
     threshold: Tensor
@@ -121,24 +137,18 @@ class CodecLoss(nn.Module):
         self.weights = weights
         sizes = ((1024, 256, 80), (512, 256, 64), (256, 128, 32))
         self.resolutions = nn.ModuleList(Resolution(n, hop, mels, sample_rate) for n, hop, mels in sizes)
-        self.loudness = LoudnessLoss(512, sample_rate)
+        self.loudness = LoudnessLoss(LOUDNESS_FFT, sample_rate)
 
     def forward(self, got: Tensor, want: Tensor, level: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        terms = {"mel": got.new_zeros(()), "magnitude": got.new_zeros(()), "complex": got.new_zeros(())}
+        """got, want (B, T), level (B,) the active speech's RMS -> the weighted sum, and each term."""
+        terms = {name: got.new_zeros(()) for name in ("mel", "magnitude", "complex", "loudness")}
         for resolution in self.resolutions:
-            with torch.no_grad():
-                power_want, spec_want = resolution(want)
-            power_got, spec_got = resolution(got)
-            terms["mel"] = terms["mel"] + F.l1_loss(resolution.mel(power_got), resolution.mel(power_want))
-            small = 1e-9
-            mag_got, mag_want = (power_got + small) ** 0.15, (power_want + small) ** 0.15
-            terms["magnitude"] = terms["magnitude"] + F.l1_loss(mag_got, mag_want)
-            scaled_got = torch.view_as_real(spec_got) * ((power_got + small) ** -0.35)[..., None]
-            scaled_want = torch.view_as_real(spec_want) * ((power_want + small) ** -0.35)[..., None]
-            terms["complex"] = terms["complex"] + F.l1_loss(scaled_got, scaled_want)
-            if len(resolution.window) == 512:
+            found, power_got, power_want = resolution(got, want)
+            for name, value in found.items():
+                terms[name] = terms[name] + value
+            if power_got.shape[-1] == LOUDNESS_FFT // 2 + 1:
                 terms["loudness"] = self.loudness(power_got, power_want, level)
         w = self.weights
         parts = {"mel": w.mel, "magnitude": w.magnitude, "complex": w.complex, "loudness": w.loudness}
         total = torch.stack([weight * terms[name] for name, weight in parts.items()]).sum()
-        return total, {name: value.detach() for name, value in terms.items()}
+        return total, terms

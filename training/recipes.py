@@ -14,7 +14,7 @@ class Recipe:
     """Everything a run needs beside the data, the seed and the time it may take."""
 
     config: RVQConfig
-    weights: LossWeights = LossWeights()
+    weights: LossWeights = field(default_factory=LossWeights)
     frames: int = 64  # per segment (20 ms each)
     batch: int = 6  # segments per step; batch x frames is the number of vectors the codebooks see
     learning_rate: float = 1e-3
@@ -27,10 +27,13 @@ class Recipe:
     dead_code: float = 0.2  # x the mean count per code and step: codes below are replaced
     kmeans_batches: int = 24  # batches the codebooks start from
     keep: tuple[tuple[int, float], ...] = ((1, 0.05), (2, 0.07), (4, 0.13), (8, 0.75))  # (streams, probability)
+    unquantized: float = 0.35  # share of segments that reach the decoder unquantised; falls with the learning rate
     boost: dict[str, float] = field(default_factory=dict)  # sampling weight of clips whose name holds the key
     minutes: float = 96.0  # default length of a run
     adversarial: bool = False  # a small multi-scale STFT discriminator in the last stretch; pays off on a GPU only
     adversarial_from: float = 0.5  # share of the run after which it acts
+    adversarial_weight: float = 0.1
+    matching_weight: float = 0.5
 
 
 RECIPES: dict[str, Recipe] = {

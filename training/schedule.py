@@ -22,6 +22,7 @@ class Budget:
         return min(1.0, max(shares))
 
     def spent(self, step: int, minutes: float) -> bool:
+        """Whether the run is over."""
         return self.done(step, minutes) >= 1.0
 
 
