@@ -54,7 +54,7 @@ class Tokens:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codes", list(self.codes))
-        object.__setattr__(self, "lengths", np.asarray(self.lengths, dtype=np.int64).reshape(-1))
+        object.__setattr__(self, "lengths", _integers("lengths", np.asarray(self.lengths)).reshape(-1))
         _check(self)
 
     def __len__(self) -> int:
@@ -115,6 +115,8 @@ class Tokens:
             raise TokensError("no tokens to concatenate")
         if any(len(p) != len(parts[0]) or len(p.codes) != len(parts[0].codes) for p in parts):
             raise TokensError("parts to concatenate differ in clips or streams")
+        if any(p.fingerprint != parts[0].fingerprint for p in parts):
+            raise TokensError("parts to concatenate differ in the model that made them")
         join = np.concatenate if isinstance(parts[0].codes[0], np.ndarray) else _torch_cat
         codes = [join([p.codes[k] for p in parts], 1) for k in range(len(parts[0].codes))]
         extras = {key: join([p.extras[key] for p in parts], 1) for key in parts[0].extras}
@@ -150,9 +152,15 @@ class Tokens:
         for k, (codes, size) in enumerate(zip(tokens.codes, self.facts.codebook_sizes, strict=False)):
             arrays[f"codes.{k}"] = np.ascontiguousarray(codes, dtype=np.int16 if size <= 1 << 15 else np.int32)
         arrays |= {f"extras.{key}": np.ascontiguousarray(value, dtype=np.float32) for key, value in tokens.extras.items()}
-        metadata = {"format": FORMAT, "model": self.facts.name, "facts": json.dumps(self.facts.to_dict()),
-                    "fingerprint": self.fingerprint, "resampler": self.resampler, "batched": str(int(self.batched))}  # fmt: skip
-        return save(arrays, metadata)
+        metadata = {
+            "format": FORMAT,
+            "model": self.facts.name,
+            "facts": json.dumps(self.facts.to_dict()),
+            "fingerprint": self.fingerprint,
+            "resampler": self.resampler,
+            "batched": str(int(self.batched)),
+        }
+        return _sorted_header(save(arrays, metadata))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | BinaryIO, framework: Literal["auto", "torch", "numpy"] = "auto") -> Tokens:
@@ -192,7 +200,7 @@ class Tokens:
         try:
             facts = Facts.from_dict(json.loads(metadata["facts"]))
             streams = sum(key.startswith("codes.") for key in arrays)
-            codes = [arrays[f"codes.{k}"].astype(np.int64) for k in range(streams)]
+            codes = [_integers(f"codes.{k}", arrays[f"codes.{k}"]) for k in range(streams)]
             extras = {key.removeprefix("extras."): arrays[key] for key in arrays if key.startswith("extras.")}
             return cls(codes, arrays["lengths"], facts, metadata["fingerprint"], metadata["resampler"], extras,
                        metadata["batched"] == "1")  # fmt: skip
@@ -212,6 +220,20 @@ def _torch_cat(arrays: Sequence[Any], axis: int) -> Any:
     return torch.cat(list(arrays), axis)
 
 
+def _integers(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "iu" and array.size:
+        raise TokensError(f"{name} are {array.dtype}; expected integers")
+    return array.astype(np.int64, copy=False)
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """The same safetensors file with its header in a fixed order (the library's varies): equal tokens, equal bytes."""
+    size = int.from_bytes(data[:8], "little")
+    text = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors stay aligned
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
 def _check(tokens: Tokens) -> None:
     facts, clips = tokens.facts, len(tokens.lengths)
     if not 1 <= len(tokens.codes) <= facts.streams:
@@ -221,6 +243,8 @@ def _check(tokens: Tokens) -> None:
     for k, codes in enumerate(tokens.codes):
         if codes.ndim != 2 or codes.shape[0] != clips:
             raise TokensError(f"codes of stream {k} have shape {tuple(codes.shape)}; expected ({clips}, N)")
+        if "int" not in str(codes.dtype):
+            raise TokensError(f"codes of stream {k} are {codes.dtype}; expected integers")
         if 0 in codes.shape:
             continue
         low, high = int(codes.min()), int(codes.max())
@@ -229,3 +253,8 @@ def _check(tokens: Tokens) -> None:
             raise TokensError(f"stream {k} holds code {wrong}; {facts.name} has codes 0 to {facts.codebook_sizes[k] - 1}")
         if low < 0 and bool(((codes[:, 1:] >= 0) & (codes[:, :-1] < 0)).any()):
             raise TokensError(f"stream {k} holds padding (-1) before a code; padding may only follow")
+    for key, value in tokens.extras.items():
+        if tuple(value.shape) != tuple(tokens.codes[0].shape):
+            raise TokensError(
+                f"extras {key!r} have shape {tuple(value.shape)}; expected {tuple(tokens.codes[0].shape)}, as stream 0"
+            )
