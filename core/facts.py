@@ -70,11 +70,10 @@ class Facts:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Facts:
         """The inverse of `to_dict`. Raises `ModelError` when a field is missing."""
-        known = {f.name for f in fields(cls)} & set(data)
         try:
-            kept = {key: data[key] for key in known}
+            kept = {field.name: data[field.name] for field in fields(cls) if field.name in data}
             kept["frame_rates"] = tuple(Fraction(rate) for rate in data["frame_rates"])
             kept["codebook_sizes"] = tuple(int(size) for size in data["codebook_sizes"])
             return cls(**kept)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise ModelError(f"these facts of a model are not complete: {error}") from None

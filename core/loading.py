@@ -87,6 +87,8 @@ def check_device(device: str) -> None:
     try:
         wanted = torch.device(device)
     except RuntimeError:
-        raise ModelError(f"device={device!r}; expected 'cpu', 'cuda' or 'cuda:N'") from None
+        wanted = torch.device("meta")
+    if wanted.type not in ("cpu", "cuda", "mps"):
+        raise ModelError(f"device={device!r}; expected 'cpu', 'cuda' or 'cuda:N'")
     if wanted.type == "cuda" and not torch.cuda.is_available():
         raise ModelError(f"device={device!r}, but torch finds no CUDA GPU here; use device='cpu'")

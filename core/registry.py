@@ -66,6 +66,7 @@ class Entry:
 
     @property
     def name(self) -> str:
+        """Registry name."""
         return self.facts.name
 
     @property
@@ -95,7 +96,10 @@ def _plugins() -> list[Entry]:
             loaded = point.load()
         except Exception as error:  # whatever a stranger's package raises, name the package
             raise ModelError(f"the plug-in {point.name!r} ({point.value}) cannot be loaded: {error}") from error
-        found += [loaded] if isinstance(loaded, Entry) else list(loaded)
+        items = list(loaded) if isinstance(loaded, (list, tuple)) else [loaded]
+        if not all(isinstance(item, Entry) for item in items):
+            raise ModelError(f"the plug-in {point.name!r} ({point.value}) is no voxzoo.Entry, nor a list of them")
+        found += items
     return found
 
 
