@@ -53,7 +53,9 @@ class Model(ABC):
     # near the end, so only clips of equal padded length do.
     batching: ClassVar[Literal["pad", "length"]] = "pad"
 
-    def __init__(self, facts: Facts, config: Mapping[str, Any], network: nn.Module, device: str = "cpu", dtype: str = "float32") -> None:
+    def __init__(
+        self, facts: Facts, config: Mapping[str, Any], network: nn.Module, device: str = "cpu", dtype: str = "float32"
+    ) -> None:
         self.config = dict(config)
         self.network = network.eval().requires_grad_(False)
         self.fingerprint = fingerprint(self.config, network)
@@ -184,7 +186,9 @@ class Model(ABC):
 
     def _from_array(self, item: Any, sample_rate: int | None) -> Tensor:
         if not isinstance(item, (np.ndarray, Tensor)):
-            raise AudioError(f"cannot encode a {type(item).__name__}; expected a path, Audio, numpy or torch array, or a list of these")
+            raise AudioError(
+                f"cannot encode a {type(item).__name__}; expected a path, Audio, numpy or torch array, or a list of these"
+            )
         if sample_rate is None:
             raise AudioError("arrays need sample_rate=, the Hz they were sampled at")
         if isinstance(item, Tensor):
@@ -265,7 +269,9 @@ class Model(ABC):
         for i, (length, found) in enumerate(zip(tokens.lengths, tokens.frames, strict=True)):
             wanted = self.frames(int(length))[: len(found)]
             if tuple(found) != tuple(wanted):
-                raise TokensError(f"clip {i} has {tuple(map(int, found))} frames; {length} samples make {wanted}: the tokens are damaged")
+                raise TokensError(
+                    f"clip {i} has {tuple(map(int, found))} frames; {length} samples make {wanted}: the tokens are damaged"
+                )
 
     def _decode_group(self, clips: list[Tokens]) -> list[np.ndarray]:
         codes = [_pad_rows([c.codes[k] for c in clips], PADDING) for k in range(len(clips[0].codes))]

@@ -154,4 +154,3 @@ class StreamDecoder(_Stream):
         samples = wav[0, : limit - self.given].float().cpu().numpy()
         self.given += len(samples)
         return Audio(samples, self.model.facts.sample_rate)
-

@@ -40,7 +40,9 @@ def find(entry: Entry, weights: str | os.PathLike[str] | None) -> Path:
         if (folder / entry.name).is_dir():
             folder = folder / entry.name
         if not folder.is_dir():
-            raise WeightsError(f"weights folder {str(weights)!r} does not exist; `voxzoo weights {entry.name}` tells what to put there")
+            raise WeightsError(
+                f"weights folder {str(weights)!r} does not exist; `voxzoo weights {entry.name}` tells what to put there"
+            )
         return folder
     if root := os.environ.get("VOXZOO_WEIGHTS"):
         folder = Path(root) / entry.name

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+
 from voxzoo import Audio, AudioError
 from voxzoo.core import _sources
 from voxzoo.core.audio import read_blocks

@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
+
 from voxzoo import Entry, ModelError, UnknownModelError, entry, models
 from voxzoo.core import registry
 from voxzoo.core.facts import Facts

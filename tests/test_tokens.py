@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
+
 from voxzoo import Facts, Tokens, TokensError, VoxzooError
 
 FACTS = Facts(

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-import voxzoo
 from safetensors.torch import save_file
 from torch import nn
+
+import voxzoo
 from voxzoo import MissingExtraError, WeightsError, entry
 from voxzoo.core import weights
 from voxzoo.core.loading import random_model
