@@ -29,7 +29,7 @@ from ..core.tokens import Tokens
 from ..core.weights import read_json, read_state
 from ._encodec import EncodecConfig, EncodecNetwork, hub_config, published_state
 
-SEGMENTS = 8  # of the 48 kHz network computed at once: bounds memory
+SEGMENTS = 8  # of the 48 kHz network computed at once on a GPU; on a CPU one by one is faster, for its caches
 
 
 class Encodec(Model):
@@ -223,6 +223,11 @@ class Encodec48(Encodec):
         network.fold()
         return network
 
+    @property
+    def group(self) -> int:
+        """Segments computed at once."""
+        return 1 if self.device.type == "cpu" else SEGMENTS
+
     def segments(self, samples: int) -> list[tuple[int, int]]:
         """(start, end) in samples of each segment of a clip, as the reference cuts it: the last may be a single sample."""
         c = self.settings
@@ -245,8 +250,8 @@ class Encodec48(Encodec):
         """Segments (n,) in order -> their frames one after another, (1, N)."""
         parts = []
         full = [s for s in segments if len(s) == self.settings.segment]
-        for i in range(0, len(full), SEGMENTS):
-            parts.append(self._encode(torch.stack(full[i : i + SEGMENTS]), streams))
+        for i in range(0, len(full), self.group):
+            parts.append(self._encode(torch.stack(full[i : i + self.group]), streams))
         parts += [self._encode(s[None], streams) for s in segments[len(full) :]]
         empty = torch.zeros(1, 0, device=self.device)
         codes = [torch.cat([empty.long(), *(p.codes[k].reshape(1, -1) for p in parts)], dim=1) for k in range(streams)]
@@ -268,7 +273,7 @@ class Encodec48(Encodec):
 
     def _decode_long(self, clip: Tokens) -> np.ndarray:
         core = _SegmentDecoder(self, int(clip.lengths[0]))
-        step = SEGMENTS * self.settings.segment // self.settings.hop
+        step = self.group * self.settings.segment // self.settings.hop
         out = []
         with self._inference():
             for i in range(0, clip.codes[0].shape[1], step):
@@ -324,8 +329,7 @@ class _SegmentDecoder:
         self.model, self.samples, self.hop, self.step, self.segment = model, samples, c.hop, c.step, c.segment
         self.held = Encoded([], {})
         self.given = 0  # samples up to the start of the next segment
-        ramp = torch.linspace(0, 1, c.segment + 2, device=model.device)[1:-1]
-        self.weights = 0.5 - (ramp - 0.5).abs()
+        self.weights = torch.zeros(0)
         self.tail = torch.zeros(2, 0, device=model.device)  # weighted sound, and weights, from `given` on
 
     def push(self, encoded: Encoded) -> Tensor:
@@ -351,8 +355,11 @@ class _SegmentDecoder:
     def _take(self, sizes: list[int]) -> Tensor:
         """Sound (1, T) that the next segments, of so many frames each, make certain."""
         out = [self.tail.new_zeros(0)]
+        if sizes and not self.given:  # the reference makes the triangle as long as the first segment comes out
+            ramp = torch.linspace(0, 1, sizes[0] * self.hop + 2, device=self.tail.device)[1:-1]
+            self.weights = 0.5 - (ramp - 0.5).abs()
         while sizes:
-            count = sum(size == sizes[0] for size in sizes[:SEGMENTS])  # the shorter ones come last
+            count = sum(size == sizes[0] for size in sizes[: self.model.group])  # the shorter ones come last
             part, self.held = _split(self.held, count * sizes[0])
             batch = Encoded([c.view(count, -1) for c in part.codes], {"scales": part.extras["scales"].view(count, -1)})
             out += [self._overlap(wav) for wav in self.model._decode(batch)]
