@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import CorpusError
+from ..core.registry import entry
 from .clips import Row
 from .folder import Folder, Shard
 from .plan import Scan, Task, scan, shard_tasks
@@ -104,7 +105,7 @@ def tokenize(options: Options) -> Summary:
     _check(options)
     source = open_source(options.source)
     found = scan(source, options.limit)
-    folder = Folder(options.output, options.overwrite)
+    folder = Folder(options.output)
     try:
         pool = options.pool()
         try:
@@ -120,6 +121,8 @@ def _check(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and value < low:
             raise CorpusError(f"{name}={value}; expected at least {low}")
+    if os.sep not in options.model and not os.path.isfile(os.path.join(options.model, "config.json")):
+        entry(options.model)  # an unknown name is told before anything is made
 
 
 class _Run:
@@ -135,7 +138,7 @@ class _Run:
     def run(self) -> Summary:
         """Make the shards that are not there, in order."""
         about = self._about()
-        self.folder.begin(about, self.options.resume)
+        self.folder.begin(about, self.options.resume, self.options.overwrite)
         shard: Shard | None = None
         try:
             for task, outcomes in self.pool.results(self._tasks()):

@@ -33,7 +33,7 @@ class Folder:
     Raises `CorpusError` when another run is writing into it, or when it holds files that are not ours.
     """
 
-    def __init__(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.private = self.path / ".voxzoo"
         self.lock = -1
@@ -42,8 +42,6 @@ class Folder:
             self._check_ours()
             self.private.mkdir(parents=True, exist_ok=True)
             self._acquire()
-            if overwrite:
-                self._empty()
             for left in self.private.glob("*.tmp"):
                 left.unlink()
 
@@ -92,38 +90,23 @@ class Folder:
             return {}
         return about if isinstance(about, dict) and about.get("format") == FORMAT else {}
 
-    def begin(self, about: Mapping[str, Any], resume: bool) -> None:
+    def begin(self, about: Mapping[str, Any], resume: bool = True, overwrite: bool = False) -> None:
         """Claim the folder for a run, or find that it is of this very run.
 
         Raises `CorpusError` when it was made with another model, source or arguments, or with `resume=False` at all.
         """
+        if overwrite:
+            with self.writing():
+                self._empty()
         old = self._about()
-        if not old:
-            if list(self.path.glob("part-*.parquet")):
-                raise CorpusError(
-                    f"{str(self.path)!r} holds shards, but no whole dataset.json: name another folder, or --overwrite"
-                )
+        if old:
+            _compare(str(self.path), old, about, resume)
+        elif list(self.path.glob("part-*.parquet")):
+            raise CorpusError(
+                f"{str(self.path)!r} holds shards, but no whole dataset.json: name another folder, or --overwrite"
+            )
+        else:
             self._write_json(self.path / "dataset.json", {**about, "complete": False})
-            return
-        hint = "name another folder, or start afresh with --overwrite"
-        if not resume:
-            raise CorpusError(f"{str(self.path)!r} holds tokens already: {hint}, or leave out --no-resume")
-        if old.get("fingerprint") != about["fingerprint"]:
-            raise CorpusError(
-                f"{str(self.path)!r} holds tokens of {old.get('model')} (fingerprint {str(old.get('fingerprint'))[:16]}), "
-                f"this run is of {about['model']} (fingerprint {about['fingerprint'][:16]}): {hint}"
-            )
-        was, now = old.get("source") or {}, about["source"]
-        if was.get("sha256") != now["sha256"]:
-            raise CorpusError(
-                f"{str(self.path)!r} holds tokens of the source {was.get('path')!r} ({was.get('clips')} clips), this run's "
-                f"source {now['path']!r} ({now['clips']} clips) is another or has changed: {hint}"
-            )
-        then, today = old.get("arguments") or {}, about["arguments"]
-        differ = [key for key, value in today.items() if then.get(key) != value]
-        if differ:
-            shown = ", ".join(f"{key}={then.get(key)} then and {today[key]} now" for key in differ)
-            raise CorpusError(f"{str(self.path)!r} was begun with other arguments: {shown}; {hint}")
 
     # ------------------------------------------------------------------ shards
     def record(self, number: int, start: int) -> dict[str, Any] | None:
@@ -215,6 +198,28 @@ class Shard:
         self.writer.abandon()
         with contextlib.suppress(OSError):
             self.temporary.unlink(missing_ok=True)
+
+
+def _compare(folder: str, old: Mapping[str, Any], new: Mapping[str, Any], resume: bool) -> None:
+    """Raise `CorpusError` unless a run described by `new` may go on where the one described by `old` stopped."""
+    hint = "name another folder, or start afresh with --overwrite"
+    if not resume:
+        raise CorpusError(f"{folder!r} holds tokens already: {hint}, or leave out --no-resume")
+    if old.get("fingerprint") != new["fingerprint"]:
+        raise CorpusError(
+            f"{folder!r} holds tokens of {old.get('model')} (fingerprint {str(old.get('fingerprint'))[:16]}), "
+            f"this run is of {new['model']} (fingerprint {new['fingerprint'][:16]}): {hint}"
+        )
+    then, now = old.get("arguments") or {}, new["arguments"]
+    differ = [f"{key}={then.get(key)} then and {value} now" for key, value in now.items() if then.get(key) != value]
+    if differ:
+        raise CorpusError(f"{folder!r} was begun with other arguments: {', '.join(differ)}; {hint}")
+    was, source = old.get("source") or {}, new["source"]
+    if was.get("sha256") != source["sha256"]:
+        raise CorpusError(
+            f"{folder!r} holds tokens of the source {was.get('path')!r} ({was.get('clips')} clips), this run's source "
+            f"{source['path']!r} ({source['clips']} clips) is another or has changed: {hint}"
+        )
 
 
 def _sync(folder: Path) -> None:

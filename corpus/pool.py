@@ -111,7 +111,7 @@ class Pool:
         self.workers: list[_Process] = []
         try:
             self.workers += [self._start() for _ in range(count)]
-            self.info: Info = self._first_info()
+            self.info: Info = self._hear_first(self._readable(None)[0])
         except BaseException:
             self.close()
             raise
@@ -136,11 +136,6 @@ class Pool:
         theirs.close()
         ours.send(self.settings)
         return _Process(process, ours, errors)
-
-    def _first_info(self) -> Info:
-        while True:
-            for worker in self._readable(None):
-                return self._hear_first(worker)
 
     def _hear_first(self, worker: _Process) -> Info:
         try:

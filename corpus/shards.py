@@ -219,7 +219,7 @@ class Dataset:
 
     def _clip(self, batch: pa.RecordBatch, i: int) -> tuple[str, Tokens]:
         codes = [np.asarray(stream.values, np.int64)[None] for stream in batch["codes"][i]]
-        extras = {name: np.asarray(batch[name][i].values, np.float32)[None] for name in self.extras}
+        extras = {name: np.array(batch[name][i].values, np.float32)[None] for name in self.extras}
         lengths = np.array([batch["num_samples"][i].as_py()])
         return batch["id"][i].as_py(), Tokens(codes, lengths, self.facts, self.fingerprint, self.resampler, extras)
 
