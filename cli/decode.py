@@ -7,9 +7,10 @@ import hashlib
 import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import VoxzooError
+from ..core.errors import VoxzooError, WrongModelError
 from ._common import STANDARD, add_engine_options, add_json_option, check_output, load_model, make_folder, print_json, source
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ def _file(args: argparse.Namespace) -> int:
 def _clips(args: argparse.Namespace, tokens: Tokens) -> int:
     """Tokens of several clips, saved from Python: into a folder, numbered."""
     model = load_model(args.model or tokens.facts.name, args)
-    model.check_fingerprint(tokens)
     return _write_all(args, model, ((f"{i:05d}", tokens[i]) for i in range(len(tokens))), len(tokens))
 
 
@@ -70,35 +70,41 @@ def _folder(args: argparse.Namespace) -> int:
     return _write_all(args, model, dataset, len(dataset))
 
 
-def _write_all(args: argparse.Namespace, model: Model, rows: Any, count: int) -> int:
+def _write_all(args: argparse.Namespace, model: Model, rows: Iterable[tuple[str, Tokens]], count: int) -> int:
     """One WAV for each (id, tokens); a row that cannot be decoded is reported, and the others go on."""
-    from tqdm import tqdm
+    from ..corpus.progress import Progress
 
     if args.output == STANDARD:
         raise VoxzooError("several clips cannot go to stdout; name a folder with -o")
-    folder, failed, samples = make_folder(args.output), [], 0
-    for name, tokens in tqdm(rows, total=count, unit="clip", disable=not sys.stderr.isatty(), leave=False):
-        try:
-            audio = model.decode(tokens)
-            audio.write(folder / f"{safe_name(name)}.wav")
-            samples += len(audio)
-        except VoxzooError as error:
-            failed.append({"id": name, "error": str(error)})
-            print(f"voxzoo: {name!r} was not decoded: {error}", file=sys.stderr)
-    seconds = samples / model.facts.sample_rate
+    folder, progress = make_folder(args.output), Progress(count)
+    failed: list[dict[str, str | None]] = []
+    try:
+        for name, tokens in rows:
+            try:
+                audio = model.decode(tokens)
+                audio.write(folder / f"{safe_name(name)}.wav")
+                progress.advance(1, audio.duration)
+            except WrongModelError:  # then all rows are another model's
+                raise
+            except VoxzooError as error:
+                failed.append(_report(name, error))
+    except WrongModelError:
+        raise
+    except VoxzooError as error:  # a damaged shard: what follows it cannot be read
+        failed.append(_report(None, error))
+    finally:
+        progress.close()
+    done, seconds = progress.clips, progress.seconds
     if args.json:
-        print_json(
-            {
-                "output": args.output,
-                "model": model.facts.name,
-                "clips": count - len(failed),
-                "seconds": seconds,
-                "failed": failed,
-            }
-        )
+        print_json({"output": args.output, "model": model.facts.name, "clips": done, "seconds": seconds, "failed": failed})
     else:
-        print(f"{args.output}: {count - len(failed)} of {count} clips, {seconds:.1f} s at {model.facts.sample_rate} Hz")
-    return 3 if failed else 0
+        print(f"{args.output}: {done} of {count} clips, {seconds:.1f} s at {model.facts.sample_rate} Hz")
+    return 0 if not failed else 3 if done else 2
+
+
+def _report(name: str | None, error: VoxzooError) -> dict[str, str | None]:
+    print(f"voxzoo: {error}" if name is None else f"voxzoo: {name!r} was not decoded: {error}", file=sys.stderr)
+    return {"id": name, "error": str(error)}
 
 
 def safe_name(name: str) -> str:
