@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..codecs.rvq import RVQCodec
+from ..codecs.rvq import RVQCodec, RVQConfig
 from ..core.errors import WeightsError
 
 
@@ -42,7 +43,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         set_random_state(content.pop("random"))
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, EOFError, ValueError, UnpicklingError) as error:
         raise WeightsError(f"cannot resume from {path}: {error}; delete it to start anew") from error
     return content
 
@@ -65,6 +66,18 @@ def export_weights(codec: RVQCodec, folder: Path) -> None:
     os.replace(folder / "model.tmp", folder / "model.safetensors")
     (folder / "config.tmp").write_text(json.dumps(codec.config.to_dict(), indent=2) + "\n")
     os.replace(folder / "config.tmp", folder / "config.json")
+
+
+def export_checkpoint(path: Path, folder: Path) -> None:
+    """The weight folder of a run as far as its checkpoint goes."""
+    content = load_checkpoint(path)
+    codec = RVQCodec(RVQConfig.from_dict(content["config"]))
+    model = content["model"]
+    weights = {name.removeprefix("codec."): value for name, value in model.items() if name.startswith("codec.")}
+    learnt = [model[f"quantizer.layers.{k}._codebook.embed"] for k in range(codec.config.streams)]
+    weights["codebooks"] = torch.cat(learnt)
+    codec.load_state_dict(weights)
+    export_weights(codec, folder)
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,17 @@ def _load_packed(job: tuple[str, int]) -> tuple[bytes, float] | str:
 
 
 def build_cache(rows: Sequence[dict[str, Any]], folder: Path, sample_rate: int, workers: int) -> None:
-    """Decodes every row into `folder`; the index is written last, so its presence means a whole cache."""
+    """Decodes every row into `folder`; the index is written last, so its presence means a whole cache.
+
+    Threads will do: the decoder and the resampler leave Python's lock while they work.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     index: list[dict[str, Any]] = []
     rejected: list[dict[str, str]] = []
     start = 0
-    with ProcessPoolExecutor(workers) as pool, open(folder / "clips.i16", "wb") as out:
+    with ThreadPoolExecutor(workers) as pool, open(folder / "clips.i16", "wb") as out:
         jobs = ((row["path"], sample_rate) for row in rows)
-        for row, packed in zip(rows, pool.map(_load_packed, jobs, chunksize=16), strict=True):
+        for row, packed in zip(rows, pool.map(_load_packed, jobs), strict=True):
             if isinstance(packed, str):
                 rejected.append({"path": row["path"], "reason": packed})
                 log.warning("skipped %s: %s", row["path"], packed)
@@ -136,12 +139,17 @@ def held_out(clips: Clips, boost: dict[str, float], every: int = 50) -> tuple[np
 
 def prepare(manifests: Sequence[Path], folder: Path, sample_rate: int = 16000, workers: int | None = None) -> Clips:
     """Clips of all manifests, decoded unless `folder` already holds them."""
-    if not (folder / "clips.json").exists():
-        rows = [row for manifest in manifests for row in read_manifest(Path(manifest))]
-        if not rows:
-            raise CorpusError("the manifests hold no clips; give --data a manifest.jsonl with one JSON object per line")
+    rows = [row for manifest in manifests for row in read_manifest(Path(manifest))]
+    if not rows:
+        raise CorpusError("the manifests hold no clips; wanted one JSON object with `path` per line")
+    index = folder / "clips.json"
+    if not index.exists():
         log.info("decoding %d clips into %s", len(rows), folder)
         build_cache(rows, folder, sample_rate, workers or min(8, os.cpu_count() or 1))
+    cached = json.loads(index.read_text())
+    known = {row["path"] for row in (*cached["clips"], *cached["rejected"])}
+    if cached["sample_rate"] != sample_rate or known != {row["path"] for row in rows}:
+        raise CorpusError(f"{folder} holds other clips than the manifests name; delete it or choose another cache folder")
     return Clips.open(folder)
 
 
