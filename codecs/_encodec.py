@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..core.errors import ModelError, WeightsError
-from ._seanet import Activation, Codebook, Conv, Kernel, Quantizer, Recurrent, Residual, Stack, Upsample
+from ._seanet import Activation, Codebook, Conv, Quantizer, Recurrent, Residual, Stack, Upsample
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class EncodecNetwork(nn.Module):
     def fold(self) -> None:
         """Compute what follows from the parameters alone; to be called when these have changed."""
         for module in self.modules():
-            if isinstance(module, (Kernel, Codebook)):
+            if isinstance(module, (Conv, Upsample, Codebook)):
                 module.fold()
 
 

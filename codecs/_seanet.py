@@ -1,9 +1,10 @@
 """The SEANet encoder and decoder with residual vector quantisation, as EnCodec uses them (Defossez et al. 2022).
 
-Written against the published checkpoints: parameter names are theirs. Every layer maps `(x, state, lengths)` to the same
-three, so one body serves whole clips, batches of unequal lengths and streams:
+Written against the published checkpoints: parameter names and shapes are theirs. Sound runs channels last, (B, L, D), the
+layout in which CPUs convolve fastest. Every layer maps `(x, state, lengths)` to the same three, so one body serves whole
+clips, batches of unequal lengths and streams:
 
-    x        float (B, D, L)
+    x        float (B, L, D)
     state    (a copy of) what the layer keeps of its past (causal networks); None at the start of a clip
     lengths  true length of each row of x, or None when all rows end where x ends
 
@@ -24,12 +25,12 @@ Passed = tuple[Tensor, Any, Lengths]
 
 
 class Kernel(nn.Module):
-    """Weight (O, I, W) and bias of a convolution; with weight norm (Salimans & Kingma 2016) stored as `weight_g`, `weight_v`.
+    """Weight and bias of a convolution; with weight norm (Salimans & Kingma 2016) stored as `weight_g` and `weight_v`.
 
-    The product of the two is computed once, by `fold`, and not at every call.
+    The product of the two is computed once, by `fold`, and laid out there for the layer's own way of computing.
     """
 
-    folded: Tensor
+    laid: Tensor
 
     def __init__(self, weight: Tensor, biases: int, weight_norm: bool) -> None:
         super().__init__()
@@ -40,16 +41,24 @@ class Kernel(nn.Module):
             self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.empty(biases).uniform_(-0.1, 0.1))
         self.weight_norm = weight_norm
-        self.register_buffer("folded", None, persistent=False)
+        self.register_buffer("laid", None, persistent=False)
 
-    def fold(self) -> None:
-        """Make the weight that is used out of the parameters; to be called when these have changed."""
-        self.folded = torch._weight_norm(self.weight_v, self.weight_g, 0) if self.weight_norm else self.weight.data
+    @property
+    def product(self) -> Tensor:
+        """The weight of `nn.Conv1d` (O, I, W), or of `nn.ConvTranspose1d` (I, O, W)."""
+        return torch._weight_norm(self.weight_v, self.weight_g, 0) if self.weight_norm else self.weight.data
 
 
 def random_kernel(first: int, second: int, width: int, fan: int) -> Tensor:
     """Keeps the scale of the signal, so that a network with random weights hears its input."""
     return torch.randn(first, second, width) / fan**0.5
+
+
+def normalised(norm: nn.GroupNorm | None, x: Tensor) -> Tensor:
+    """x (B, L, D) normalised over its whole length and all channels, or x itself."""
+    if norm is None:
+        return x
+    return F.group_norm(x.transpose(1, 2)[:, :, None], 1, norm.weight, norm.bias, norm.eps)[:, :, 0].transpose(1, 2)
 
 
 class Conv(nn.Module):
@@ -64,52 +73,70 @@ class Conv(nn.Module):
         super().__init__()
         self.conv = Kernel(random_kernel(outside, inside, width, inside * width), outside, weight_norm)
         self.norm = None if weight_norm else nn.GroupNorm(1, outside)
-        self.stride, self.dilation, self.causal = stride, dilation, causal
+        self.width, self.stride, self.dilation, self.causal = width, stride, dilation, causal
         self.reach = (width - 1) * dilation + 1 - stride  # positions before its own stride that an output sees
 
+    def fold(self) -> None:
+        """To be called when the parameters have changed."""
+        weight = self.conv.product
+        laid = weight[:, :, 0] if self.width == 1 else weight[:, :, None].contiguous(memory_format=torch.channels_last)
+        self.conv.laid = laid.clone(memory_format=torch.preserve_format)
+
     def forward(self, x: Tensor, state: Tensor | None, lengths: Lengths) -> Passed:
-        """state: the last `reach` positions (B, D, reach) before x."""
+        """state: the last `reach` positions (B, reach, D) before x."""
         if not self.causal:
-            return self._centred(x), None, None
-        left = self._reflected(x, lengths) if state is None else state
-        seen = torch.cat([left, x], dim=2) if self.reach else x
+            return normalised(self.norm, self._convolved(self._surrounded(x))), None, None
+        seen = x
+        if self.reach:
+            seen = torch.cat([self._mirrored(x, lengths) if state is None else state, x], dim=1)
         if self.stride > 1:
             seen, lengths = self._completed(seen, lengths, state is None)
-        y = F.conv1d(seen, self.conv.folded, self.conv.bias, self.stride, 0, self.dilation)
-        return (y if self.norm is None else self.norm(y)), seen[:, :, seen.shape[2] - self.reach :].clone(), lengths
+        return normalised(self.norm, self._convolved(seen)), seen[:, seen.shape[1] - self.reach :].clone(), lengths
 
-    def _reflected(self, x: Tensor, lengths: Lengths) -> Tensor:
+    def _convolved(self, seen: Tensor) -> Tensor:
+        if self.width == 1:
+            return F.linear(seen, self.conv.laid, self.conv.bias)
+        image = seen.transpose(1, 2)[:, :, None]  # (B, D, 1, L), channels last in memory
+        y = F.conv2d(image, self.conv.laid, self.conv.bias, (1, self.stride), 0, (1, self.dilation))
+        return y[:, :, 0].transpose(1, 2)
+
+    def _mirrored(self, x: Tensor, lengths: Lengths) -> Tensor:
         """The `reach` positions before the start: the first ones mirrored, zeros taken as following a short clip."""
-        head = x[:, :, : self.reach + 1]
+        head = x[:, : self.reach + 1]
         if lengths is not None:
-            head = head * (torch.arange(head.shape[2], device=x.device) < torch.tensor(lengths, device=x.device)[:, None, None])
-        return F.pad(head, (0, self.reach + 1 - head.shape[2]))[:, :, 1:].flip(2)
+            ends = torch.tensor(lengths, device=x.device)
+            head = head * (torch.arange(head.shape[1], device=x.device) < ends[:, None])[:, :, None]
+        return F.pad(head, (0, 0, 0, self.reach + 1 - head.shape[1]))[:, 1:].flip(1)
 
     def _completed(self, seen: Tensor, lengths: Lengths, fresh: bool) -> tuple[Tensor, Lengths]:
         """Each row continued to a whole number of strides, by reflection (by zeros a clip of at most one stride)."""
-        total = seen.shape[2] - self.reach
+        total = seen.shape[1] - self.reach
         ends = [total] * len(seen) if lengths is None else lengths
         missing = -total % self.stride
         if missing or lengths is not None:
-            seen = F.pad(seen, (0, missing))
+            seen = F.pad(seen, (0, 0, 0, missing))
             for row, end in zip(seen, ends, strict=True):
                 short, stop = -end % self.stride, self.reach + end
-                mirrored = row[:, stop - 1 - short : stop - 1].flip(1)
-                row[:, stop : stop + short] = 0 if fresh and end <= self.stride else mirrored
+                mirrored = row[stop - 1 - short : stop - 1].flip(0)
+                row[stop : stop + short] = 0 if fresh and end <= self.stride else mirrored
         return seen, None if lengths is None else [-(-end // self.stride) for end in ends]
 
-    def _centred(self, x: Tensor) -> Tensor:
+    def _surrounded(self, x: Tensor) -> Tensor:
+        """x with half of its reach on each side, more on the left, and the last stride completed."""
         right = self.reach // 2
-        left, right = self.reach - right, right + -x.shape[2] % self.stride
-        extra = max(0, max(left, right) + 1 - x.shape[2])
-        seen = F.pad(F.pad(x, (0, extra)) if extra else x, (left, right), mode="reflect")
-        seen = seen[:, :, : seen.shape[2] - extra]
-        y = F.conv1d(seen, self.conv.folded, self.conv.bias, self.stride, 0, self.dilation)
-        return y if self.norm is None else self.norm(y)
+        left, right = self.reach - right, right + -x.shape[1] % self.stride
+        size = x.shape[1]
+        longer = F.pad(x, (0, 0, 0, max(0, max(left, right) + 1 - size)))
+        end = longer.shape[1]
+        whole = torch.cat([longer[:, 1 : left + 1].flip(1), longer, longer[:, end - 1 - right : end - 1].flip(1)], dim=1)
+        return whole[:, : left + size + right]
 
 
 class Upsample(nn.Module):
-    """Transposed convolution of two strides' width, cut to L * stride: on the right where causal, else on both sides."""
+    """Transposed convolution of two strides' width, cut to L * stride: on the right where causal, else on both sides.
+
+    Each stride of the output is a linear function of two neighbouring positions of the input, and is computed so.
+    """
 
     def __init__(self, inside: int, outside: int, stride: int, *, causal: bool, weight_norm: bool) -> None:
         super().__init__()
@@ -117,14 +144,21 @@ class Upsample(nn.Module):
         self.norm = None if weight_norm else nn.GroupNorm(1, outside)
         self.stride, self.causal = stride, causal
 
+    def fold(self) -> None:
+        """To be called when the parameters have changed."""
+        late, early = self.conv.product.split(self.stride, dim=2)  # (I, O, S): of the position itself, and of the one before
+        self.conv.laid = torch.cat([early, late]).permute(2, 1, 0).flatten(0, 1).contiguous()  # (S * O, 2 I)
+
     def forward(self, x: Tensor, state: Tensor | None, lengths: Lengths) -> Passed:
-        """state: the last position (B, D, 1) before x, whose second half still sounds in x's first stride."""
-        seen = x if state is None else torch.cat([state, x], dim=2)
-        y = F.conv_transpose1d(seen, self.conv.folded, self.conv.bias, self.stride)
-        y = y if self.norm is None else self.norm(y)
-        start = self.stride - self.stride // 2 if not self.causal else (0 if state is None else self.stride)
-        y = y[:, :, start : start + x.shape[2] * self.stride]
-        return y, seen[:, :, -1:].clone(), None if lengths is None else [n * self.stride for n in lengths]
+        """state: the last position (B, 1, D) before x, which still sounds in x's first stride."""
+        before = torch.zeros_like(x[:, :1]) if state is None else state
+        seen = torch.cat([before, x], dim=1) if self.causal else F.pad(x, (0, 0, 1, 1))
+        y = F.linear(torch.cat([seen[:, :-1], seen[:, 1:]], dim=2), self.conv.laid, self.conv.bias.repeat(self.stride))
+        y = normalised(self.norm, y.reshape(len(y), -1, self.conv.bias.shape[0]))
+        if not self.causal:
+            start = self.stride - self.stride // 2
+            y = y[:, start : start + x.shape[1] * self.stride]
+        return y, seen[:, -1:].clone(), None if lengths is None else [n * self.stride for n in lengths]
 
 
 class Recurrent(nn.Module):
@@ -132,13 +166,12 @@ class Recurrent(nn.Module):
 
     def __init__(self, dim: int, layers: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(dim, dim, layers)
+        self.lstm = nn.LSTM(dim, dim, layers, batch_first=True)
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None, lengths: Lengths) -> Passed:
         """state: hidden and cell (layers, B, D)."""
-        steps = x.permute(2, 0, 1)
-        y, state = self.lstm(steps, state)
-        return (y + steps).permute(1, 2, 0), state, lengths
+        y, state = self.lstm(x, state)
+        return y + x, state, lengths
 
 
 class Activation(nn.Module):
@@ -186,7 +219,7 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor, state: list[Any] | None = None, lengths: Lengths = None) -> tuple[Tensor, list[Any], Lengths]:
-        """x (B, D, L) -> (B, D', L'), the state for what follows, and the lengths of its rows."""
+        """x (B, L, D) -> (B, L', D'), the state for what follows, and the lengths of its rows."""
         return run(self.layers, x, state, lengths)
 
 
@@ -227,10 +260,10 @@ class Quantizer(nn.Module):
         return [cast(Codebook, cast(nn.ModuleDict, layer)["codebook"]) for layer in self.layers]
 
     def encode(self, latent: Tensor, streams: int) -> list[Tensor]:
-        """latent (B, D, N) -> the first `streams` streams of codes, each (B, N)."""
-        batch, dim, frames = latent.shape
+        """latent (B, N, D) -> the first `streams` streams of codes, each (B, N)."""
+        batch, frames, dim = latent.shape
         with torch.autocast(latent.device.type, enabled=False):
-            left = latent.float().transpose(1, 2).reshape(-1, dim)
+            left = latent.float().reshape(-1, dim)
             codes = []
             for book in self.books[:streams]:
                 codes.append(book.search(left))
@@ -238,8 +271,8 @@ class Quantizer(nn.Module):
         return [c.view(batch, frames) for c in codes]
 
     def decode(self, codes: list[Tensor]) -> Tensor:
-        """Codes of the first streams, each (B, N) -> latent (B, D, N), the sum of the codewords."""
+        """Codes of the first streams, each (B, N) -> latent (B, N, D), the sum of the codewords."""
         latent = F.embedding(codes[0], self.books[0].embed)
         for stream, book in zip(codes[1:], self.books[1:], strict=False):
             latent = latent + F.embedding(stream, book.embed)
-        return latent.transpose(1, 2)
+        return latent

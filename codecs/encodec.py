@@ -135,13 +135,13 @@ class Encodec24(Encodec):
         return [self._tokens(encoded, i, n, self.frames(n)) for i, n in enumerate(lengths)]
 
     def _encode(self, wav: Tensor, streams: int, lengths: list[int] | None = None) -> Encoded:
-        latent, _, _ = self.network.encoder(wav[:, None], None, lengths)
+        latent, _, _ = self.network.encoder(wav[:, :, None], None, lengths)
         return Encoded(self.network.quantizer.encode(latent, streams))
 
     def _decode(self, encoded: Encoded) -> Tensor:
         lengths: list[int] = (encoded.codes[0] >= 0).sum(1).tolist()
         latent = self.network.quantizer.decode([c.clamp(min=0) for c in encoded.codes])
-        return self.network.decoder(latent, None, None if min(lengths) == max(lengths) else lengths)[0][:, 0]
+        return self.network.decoder(latent, None, None if min(lengths) == max(lengths) else lengths)[0][:, :, 0]
 
     def _open_encoder(self, streams: int) -> EncoderCore:
         return _CausalEncoder(self.network, self.settings, streams, self.device)
@@ -171,7 +171,7 @@ class _CausalEncoder:
         if not samples:
             return Encoded([self.held.new_zeros(1, 0, dtype=torch.int64)] * self.streams)
         wav, self.held = self.held[:, :samples], self.held[:, samples:].clone()
-        latent, self.state, _ = self.network.encoder(wav[:, None], self.state)
+        latent, self.state, _ = self.network.encoder(wav[:, :, None], self.state)
         return Encoded(self.network.quantizer.encode(latent, self.streams))
 
 
@@ -180,22 +180,22 @@ class _CausalDecoder:
 
     def __init__(self, network: EncodecNetwork, c: EncodecConfig, device: torch.device) -> None:
         self.network, self.start = network, max(c.kernel_size, c.last_kernel_size)
-        self.held = torch.zeros(1, c.hidden_size, 0, device=device)
+        self.held = torch.zeros(1, 0, c.hidden_size, device=device)
         self.state: list[Any] | None = None
 
     def push(self, encoded: Encoded) -> Tensor:
-        self.held = torch.cat([self.held, self.network.quantizer.decode(encoded.codes)], dim=2)
-        return self._take(self.state is not None or self.held.shape[2] >= self.start)
+        self.held = torch.cat([self.held, self.network.quantizer.decode(encoded.codes)], dim=1)
+        return self._take(self.state is not None or self.held.shape[1] >= self.start)
 
     def finish(self) -> Tensor:
         return self._take(True)
 
     def _take(self, ready: bool) -> Tensor:
-        if not ready or not self.held.shape[2]:
+        if not ready or not self.held.shape[1]:
             return self.held.new_zeros(1, 0)
-        latent, self.held = self.held, self.held[:, :, :0]
+        latent, self.held = self.held, self.held[:, :0]
         wav, self.state, _ = self.network.decoder(latent, self.state)
-        return wav[:, 0]
+        return wav[:, :, 0]
 
 
 class Encodec48(Encodec):
@@ -260,13 +260,13 @@ class Encodec48(Encodec):
     def _encode(self, wav: Tensor, streams: int) -> Encoded:
         """Segments of one length (B, n <= 48,000), each with its scale over its frames."""
         scale = wav.pow(2).mean(dim=1, keepdim=True).sqrt() + 1e-8
-        latent, _, _ = self.network.encoder((wav / scale)[:, None].expand(-1, self.settings.audio_channels, -1))
-        return Encoded(self.network.quantizer.encode(latent, streams), {"scales": scale.expand(-1, latent.shape[2])})
+        latent, _, _ = self.network.encoder((wav / scale)[:, :, None].expand(-1, -1, self.settings.audio_channels))
+        return Encoded(self.network.quantizer.encode(latent, streams), {"scales": scale.expand(-1, latent.shape[1])})
 
     def _decode(self, encoded: Encoded) -> Tensor:
         """Segments of one number of frames (B, N <= 150) -> (B, 320 N)."""
         wav, _, _ = self.network.decoder(self.network.quantizer.decode(encoded.codes))
-        return wav.mean(dim=1) * encoded.extras["scales"][:, :1]
+        return wav.mean(dim=2) * encoded.extras["scales"][:, :1]
 
     def _decode_group(self, clips: list[Tokens]) -> list[np.ndarray]:
         return [self._decode_long(clip) for clip in clips]
