@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         status: int = args.run(args)
-        sys.stdout.flush()
+        print(end="", flush=True)  # errors of stdout belong here, not to the end of the process
         return status
     except VoxzooError as error:
         _complain(str(error))
