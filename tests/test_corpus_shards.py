@@ -21,8 +21,20 @@ from voxzoo.corpus.plan import Task, scan, shard_tasks
 from voxzoo.corpus.shards import FORMAT, Info, Layout, ShardWriter, open_dataset
 from voxzoo.corpus.sources import FileSource
 
-FACTS = Facts(name="toy", kind="acoustic", sample_rate=8000, frame_rates=(Fraction(50), Fraction(25)), codebook_sizes=(256, 65536),
-              causal=True, latency=0.0, params=1, code_licence="", weights_licence="", source="", paper="")  # fmt: skip
+FACTS = Facts(
+    name="toy",
+    kind="acoustic",
+    sample_rate=8000,
+    frame_rates=(Fraction(50), Fraction(25)),
+    codebook_sizes=(256, 65536),
+    causal=True,
+    latency=0.0,
+    params=1,
+    code_licence="",
+    weights_licence="",
+    source="",
+    paper="",
+)
 INFO = Info(FACTS, "f" * 64, "soxr-hq", ("scales",))
 
 
