@@ -40,12 +40,22 @@ HEAD = 64  # channels of an attention head
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with every argument filled in. Raises `ModelError` on unknown ones."""
+    """`config` with every argument filled in. Raises `ModelError` when it is not the configuration of a codec."""
     if unknown := set(config) - set(DEFAULTS):
         raise ModelError(f"SNAC has no configuration {sorted(unknown)[0]!r}; it has {', '.join(DEFAULTS)}")
     full = {**DEFAULTS, **config}
-    full["latent_dim"] = full["latent_dim"] or full["encoder_dim"] * 2 ** len(full["encoder_rates"])
-    return full
+    for key, least in (("encoder_rates", 2), ("decoder_rates", 2), ("vq_strides", 1)):
+        if not isinstance(full[key], list) or not full[key] or not all(isinstance(n, int) and n >= least for n in full[key]):
+            raise ModelError(f"SNAC got {key} {full[key]!r}; expected a list of whole numbers, at least {least}")
+    encoder, decoder, strides = full["encoder_rates"], full["decoder_rates"], full["vq_strides"]
+    if math.prod(encoder) != math.prod(decoder):
+        raise ModelError(f"SNAC got encoder_rates {encoder} and decoder_rates {decoder}; expected the same product")
+    if any(strides[0] % stride for stride in strides):
+        raise ModelError(f"SNAC got vq_strides {strides}; expected each to divide the first")
+    latent = full["encoder_dim"] * 2 ** len(encoder)
+    if full["latent_dim"] not in (None, latent):
+        raise ModelError(f"SNAC got latent_dim {full['latent_dim']}; expected {latent}, encoder_dim doubled at each rate")
+    return {**full, "latent_dim": latent}
 
 
 def conv(
