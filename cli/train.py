@@ -24,6 +24,8 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu, cuda, cuda:1, ... (default: cpu)")
     parser.add_argument("--steps", type=_positive(int), metavar="N", help="stop after so many steps in all")
     parser.add_argument("--minutes", type=_positive(float), metavar="M", help="stop after so many minutes in all")
+    parser.add_argument("--batch", type=_positive(int), metavar="N", help="segments per step (default: the recipe's)")
+    parser.add_argument("--precision", default="auto", metavar="P", help="auto, fp32, bf16 or fp16 (default: auto)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
     parser.add_argument("--cache", metavar="DIR", help="where the decoded clips are kept (default: RUN/cache)")
     parser.set_defaults(run=run)
@@ -50,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
         max_steps=args.steps,
         max_minutes=args.minutes,
         seed=args.seed,
+        batch=args.batch,
+        precision=args.precision,
         cache=args.cache,
     )
     print(f"{folder}: trained; try `voxzoo encode IN.wav -m {folder} -o OUT.safetensors`")

@@ -37,15 +37,25 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 
 def test_settings_reach_the_trainer(manifest: Path, calls: list[tuple[Any, ...]], capsys: Capture) -> None:
-    line = f"train vox-rvq-16k --data {manifest} {manifest} -o run --resume --steps 7 --minutes 1.5 --seed 3 --cache c"
-    assert main(line.split()) == 0
+    options = "-o run --resume --steps 7 --minutes 1.5 --seed 3 --batch 2 --precision fp32 --cache c"
+    assert main(["train", "vox-rvq-16k", "--data", str(manifest), str(manifest), *options.split()]) == 0
     recipe, data, out, settings = calls[0]
     assert (recipe, data, out) == ("vox-rvq-16k", [str(manifest)] * 2, "run")
-    wanted = {"resume": True, "device": "cpu", "max_steps": 7, "max_minutes": 1.5, "seed": 3, "cache": "c"}
+    wanted: dict[str, Any] = {"resume": True, "device": "cpu", "max_steps": 7, "max_minutes": 1.5, "seed": 3}
+    wanted |= {"batch": 2, "precision": "fp32", "cache": "c"}
     assert settings == wanted
     assert "voxzoo encode" in capsys.readouterr().out
     assert main(["train", "vox-rvq-16k", "--data", str(manifest), "-o", "run"]) == 0
-    assert calls[1][3] == {**wanted, "resume": False, "max_steps": None, "max_minutes": None, "seed": 0, "cache": None}
+    wanted |= {
+        "resume": False,
+        "max_steps": None,
+        "max_minutes": None,
+        "seed": 0,
+        "batch": None,
+        "precision": "auto",
+        "cache": None,
+    }
+    assert calls[1][3] == wanted
 
 
 def test_a_run_is_not_overwritten(manifest: Path, calls: list[tuple[Any, ...]], tmp_path: Path, capsys: Capture) -> None:
@@ -59,6 +69,7 @@ def test_a_run_is_not_overwritten(manifest: Path, calls: list[tuple[Any, ...]], 
     ("train nosuch --data {m} -o {o}", "vox-rvq-16k"),
     ("train vox-rvq-16k --data none.jsonl -o {o}", "none.jsonl"),
     ("train vox-rvq-16k --data {m} -o {o} --device tin", "tin"),
+    ("train vox-rvq-16k --data {m} -o {o} --precision fp7", "fp7"),
 ])  # fmt: skip
 def test_what_cannot_be_trained(line: str, words: str, manifest: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(line.format(m=manifest, o=tmp_path / "run").split()) == 2

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import voxzoo
 from voxzoo.codecs.rvq import RVQCodec, RVQConfig
 from voxzoo.core.errors import CorpusError, MissingExtraError, ModelError, UnknownModelError, VoxzooError, WeightsError
 from voxzoo.training import trainer
@@ -276,11 +277,12 @@ def test_a_run_learns_and_leaves_weights_and_curves(manifest: Path, tmp_path: Pa
     assert len(train) == 6
     assert train[-1]["mel"] < 0.9 * train[0]["mel"]
     assert (folder / "curves.png").stat().st_size > 1000
-    codec = RVQCodec(RVQConfig.from_dict(json.loads((folder / "config.json").read_text())))
+    codec = RVQCodec(RVQConfig.from_dict(json.loads((folder / "config.json").read_text())["config"]))
     weights = load_file(folder / "model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float16}
     codec.load_state_dict(weights, strict=True)
     assert torch.equal(codec.codebooks.half(), weights["codebooks"])
+    assert voxzoo.load(folder).facts.codebook_sizes == (16,) * 8
     export_checkpoint(folder / "checkpoint.pt", tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
 

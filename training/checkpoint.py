@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from ..codecs.rvq import RVQCodec, RVQConfig
 from ..core.errors import WeightsError
+from ..core.weights import FORMAT
+
+MODEL = "vox-rvq-16k"  # the registry name that a weight folder carries
 
 
 def random_state() -> dict[str, Any]:
@@ -54,7 +57,7 @@ def round_half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def export_weights(codec: RVQCodec, folder: Path) -> None:
-    """`config.json` and `model.safetensors` (float16), each renamed into place."""
+    """`config.json` and `model.safetensors` (float16), each renamed into place: a folder that `voxzoo.load` takes."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,8 @@ def export_weights(codec: RVQCodec, folder: Path) -> None:
         raise WeightsError(f"weights that are not finite in float16: {', '.join(bad)}")
     save_file(tensors, folder / "model.tmp")
     os.replace(folder / "model.tmp", folder / "model.safetensors")
-    (folder / "config.tmp").write_text(json.dumps(codec.config.to_dict(), indent=2) + "\n")
+    about = {"model": MODEL, "format": FORMAT, "config": codec.config.to_dict()}
+    (folder / "config.tmp").write_text(json.dumps(about, indent=2) + "\n")
     os.replace(folder / "config.tmp", folder / "config.json")
 
 
