@@ -75,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _line(summary: Any) -> str:
     speed = f"{summary.run_seconds / 3600:.2f} h in {summary.elapsed:.0f} s, {summary.speed:.0f}x real time"
-    if summary.resumed_clips:
+    if summary.resumed_clips and not summary.run_seconds:
+        speed = "all were there already"
+    elif summary.resumed_clips:
         speed = f"{summary.resumed_clips} clips were there already; {speed}"
     return (
         f"{summary.output}: {summary.clips} clips, {summary.seconds / 3600:.2f} h in {summary.shards} shards at "

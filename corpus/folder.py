@@ -23,6 +23,7 @@ from typing import Any
 from ..core.errors import CorpusError
 from .clips import Clip, Row, printable
 from .shards import FORMAT, Layout, ShardWriter, shard_name
+from .sources import PRIVATE
 
 __all__ = ["Folder", "Shard"]
 
@@ -35,7 +36,7 @@ class Folder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.private = self.path / ".voxzoo"
+        self.private = self.path / PRIVATE
         self.lock = -1
         self.done: dict[int, dict[str, Any]] = {}
         with self.writing():
@@ -78,7 +79,7 @@ class Folder:
             raise CorpusError(f"another run is writing into {str(self.path)!r}; wait for it, or name another folder") from None
 
     def _empty(self) -> None:
-        for pattern in ("part-*.parquet", "dataset.json", "rejected.jsonl", ".voxzoo/*.json"):
+        for pattern in ("part-*.parquet", "dataset.json", "rejected.jsonl", f"{PRIVATE}/*.json"):
             for old in self.path.glob(pattern):
                 old.unlink()
 

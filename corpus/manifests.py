@@ -84,6 +84,8 @@ class JsonLines(Manifest):
 
     def _clips(self) -> Iterator[Clip]:
         for count, (number, line) in enumerate(self._lines()):
+            if not count and line.strip() == "[":
+                raise CorpusError(f"manifest {self.path!r} is a JSON array; expected one object a line (JSON Lines)")
             try:
                 row = json.loads(line)
             except ValueError as error:

@@ -129,7 +129,7 @@ class Pool:
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         extra = ONE_THREAD if self.settings.device == "cpu" else {}
         process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, str(theirs.fileno())],
+            [sys.executable, "-P", "-c", COMMAND, str(theirs.fileno())],
             stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, pass_fds=[theirs.fileno()], start_new_session=True,
             env={**os.environ, **extra},
         )  # fmt: skip
@@ -164,7 +164,7 @@ class Pool:
             while slots and slots[0].whole():
                 slot = slots.popleft()
                 yield slot.task, [outcome for outcome in slot.outcomes if outcome is not None]
-            if slots:
+            if slots or not any(worker.ready for worker in self.workers):
                 for worker in self._readable(1.0):
                     self._hear(worker)
 

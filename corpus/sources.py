@@ -28,6 +28,7 @@ SOUND = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".a
                    ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64", ".sph"})
 # fmt: on
 MANIFESTS = (".jsonl", ".json", ".csv", ".tsv", ".scp")
+PRIVATE = ".voxzoo"  # marks a folder of token shards
 TARS = (".tar", ".tar.gz", ".tgz")
 
 
@@ -177,6 +178,8 @@ def walk(root: str, endings: tuple[str, ...]) -> tuple[list[str], dict[str, str]
             names.append(folder)
             problems[folder] = f"{os.path.join(root, folder)!r} cannot be listed: {error.strerror or error}"
             return
+        if folder and any(entry.name == PRIVATE for entry in entries):
+            return  # an output folder within the source
         for entry in entries:
             if entry.name.startswith("."):
                 continue

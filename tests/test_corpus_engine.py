@@ -117,6 +117,21 @@ def test_long_clips_go_through_the_streaming_form(model_folder: Path, tmp_path: 
     assert all(np.array_equal(a, b) for a, b in zip(wanted.codes, long.codes, strict=True))
 
 
+def test_readers_and_windows_do_not_change_a_token(
+    corpus: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = options(corpus, tmp_path, model_folder).settings()
+    clips = list(engine.open_source(str(corpus)).clips())
+    wanted = pool.InlinePool(replace(settings, batch_seconds=0)).worker.run(clips)
+    monkeypatch.setattr("voxzoo.corpus.worker.WINDOW_CLIPS", 11)
+    found = pool.InlinePool(replace(settings, batch_seconds=600, readers=4)).worker.run(clips)
+    for a, b in zip(wanted, found, strict=True):
+        if isinstance(a, str) or isinstance(b, str):
+            assert a == b
+        else:
+            assert all(np.array_equal(x, y) for x, y in zip(a.codes, b.codes, strict=True))
+
+
 # ---------------------------------------------------------------------- bad input
 def test_bad_files_cost_one_line_each(model_folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "in"

@@ -73,6 +73,27 @@ def test_a_folder_named_as_sound_is_listed_and_searched(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["x", "x.wav/y"]
 
 
+def test_a_folder_that_cannot_be_listed_is_a_clip_with_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a/1.wav", "b/2.wav")
+    scan = os.scandir
+
+    def guarded(path: str) -> object:
+        if path.endswith("/a"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    closed, open_ = listed(tmp_path)
+    assert (closed.id, open_.id) == ("a", "b/2")
+    assert "cannot be listed: Permission denied" in str(closed.problem)
+
+
+def test_output_folders_within_the_source_are_left_out(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"audio": [b"x"]}), tmp_path / "p.parquet")
+    touch(tmp_path, "tokens/.voxzoo/lock", "tokens/part-00000.parquet")
+    assert ids(tmp_path) == ["p-00000000"]
+
+
 def test_glob_and_single_file(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.wav", "b/2.wav", "b/3.txt")
     assert ids(tmp_path / "*" / "*") == ["a/1", "b/2"]
@@ -193,6 +214,7 @@ def test_parquet_of_binary_and_of_paths(tmp_path: Path) -> None:
         ("x*.wav", None, "matches 0 names"),
         ("m.jsonl", "", "lists no clips"),
         ("m.csv", "name,text\n", "expected one called path"),
+        ("m.json", '[\n{"path": "x"}\n]', "JSON array"),
         ("m.jsonl", '{"type": "MonoCut", "recording": {}}', "lhotse"),
         ("cuts.jsonl.gz", "x", "lhotse"),
         ("p.parquet", "x", "not a whole Parquet file"),
