@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from ..core.facts import Facts
@@ -39,7 +40,7 @@ def cells(item: Entry) -> tuple[str, ...]:
     latency = f"{1000 * facts.latency:.0f} ms" if facts.latency else "-"
     return (facts.name, facts.kind, f"{facts.sample_rate / 1000:g}", frame_rates(facts), codebooks(facts),
             f"{facts.bitrate / 1000:.3g}", yes(facts.causal), latency, f"{facts.params / 1e6:.1f} M",
-            facts.weights_licence.partition(";")[0], yes(item.bundled))  # fmt: skip
+            re.split("[;,]", facts.weights_licence)[0], yes(item.bundled))  # fmt: skip
 
 
 def markdown(entries: list[Entry]) -> str:

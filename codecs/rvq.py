@@ -264,6 +264,7 @@ class RVQ(Model):
 
     @classmethod
     def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Facts that follow from the configuration."""
         c = RVQConfig.from_dict(config)
         return {
             "sample_rate": c.sample_rate,
@@ -274,14 +275,17 @@ class RVQ(Model):
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> RVQCodec:
+        """The network with random weights."""
         return RVQCodec(RVQConfig.from_dict(config))
 
     def frames(self, samples: int) -> tuple[int, ...]:
+        """N = ceil(samples / hop), for every stream."""
         c = self.network.config
         return (-(-samples // c.hop),) * c.streams
 
     @property
     def pad_multiple(self) -> int:
+        """Samples of a frame."""
         return self.network.config.hop
 
     def _encode(self, wav: Tensor, streams: int) -> Encoded:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 import voxzoo
 from voxzoo import Audio, ModelError, Tokens, TokensError, WeightsError
 from voxzoo.codecs.encodec import Encodec24, Encodec48
