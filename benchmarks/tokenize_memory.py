@@ -54,9 +54,8 @@ def measure(label: str, source: Path, output: Path, more: list[str]) -> None:
         time.sleep(0.05)
     wall = time.monotonic() - began
     summary = json.loads(answer[0])
-    print(
-        f"{label}: peak {peak / 1e9:.2f} GB, {summary['clips']} clips, {summary['seconds'] / 3600:.2f} h of sound in {wall:.0f} s"
-    )
+    what = f"{summary['clips']} clips, {summary['seconds'] / 3600:.2f} h of sound"
+    print(f"{label}: peak {peak / 1e9:.2f} GB; {what} in {wall:.0f} s", flush=True)
 
 
 def make_long(path: Path, hours: float) -> None:

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_line(summary))
         if summary.rejected:
-            print(f"voxzoo: {summary.rejected} clips were rejected; {args.output}/rejected.jsonl tells why", file=sys.stderr)
+            print(f"voxzoo: {summary.rejected} clips were rejected; {summary.output}/rejected.jsonl tells why", file=sys.stderr)
     return 3 if summary.rejected else 0
 
 

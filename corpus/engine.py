@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.errors import CorpusError
 from ..core.registry import entry
-from .clips import Row
+from .clips import Row, printable
 from .folder import Folder, Shard
 from .plan import Scan, Task, scan, shard_tasks
 from .pool import InlinePool, Pool
@@ -160,7 +160,7 @@ class _Run:
 
     def _about(self) -> dict[str, Any]:
         options, found = self.options, self.found
-        source = {"path": options.source, "kind": self.source.kind, "clips": found.clips, "sha256": found.sha256}
+        source = {"path": printable(options.source), "kind": self.source.kind, "clips": found.clips, "sha256": found.sha256}
         # What shapes the shards, and nothing else: the number of workers does not.
         device = options.device.partition(":")[0]
         arguments = {"streams": options.streams, "shard_clips": options.shard_clips, "limit": options.limit, "device": device}
@@ -191,5 +191,5 @@ class _Run:
         seconds = sum(record["samples"] for record in done) / facts.sample_rate
         bitrate = facts.bitrate_of(self.options.streams or facts.streams)
         rejected = sum(record["clips"] for record in done) - rows
-        return Summary(self.options.output, facts.name, rows, rejected, len(done), seconds, bitrate, self.resumed,
+        return Summary(printable(self.options.output), facts.name, rows, rejected, len(done), seconds, bitrate, self.resumed,
                        progress.seconds, progress.elapsed, progress.speed)  # fmt: skip

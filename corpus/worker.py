@@ -7,6 +7,7 @@ task alone. Clips longer than the model's window go through its streaming form, 
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
@@ -176,6 +177,9 @@ def serve(handle: int) -> None:
         pipe.send(error)
         return
     pipe.send(worker.info)
+    with open(os.devnull, "w") as nothing:  # decoding libraries may write a line for every file
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(nothing.fileno(), 2)
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
     while True:
@@ -184,8 +188,6 @@ def serve(handle: int) -> None:
 
 def _receive(pipe: Connection, tasks: queue.SimpleQueue[Any]) -> None:
     """Take tasks as they come, so that sending never waits for the model; leave at once when the main process is gone."""
-    import os
-
     while True:
         try:
             tasks.put(pipe.recv())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -241,13 +240,13 @@ for point in range(points):
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     corpus: Path, model_folder: Path, unbroken: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", KILL_SERVER, str(corpus), str(model_folder), str(tmp_path), "18"]
+    command = [sys.executable, "-c", KILL_SERVER, str(corpus), str(model_folder), str(tmp_path), "15"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     assert len(set(done.stdout.split())) > 2, "the kills all fell at the same point"
     wanted = tree(unbroken)
     ended = sorted(tmp_path.glob("ended-*"))
-    assert len(ended) == 6
+    assert len(ended) == 5
     for folder in [tmp_path / "whole", *ended]:
         assert tree(folder) == wanted
 
@@ -394,52 +393,8 @@ def test_options_out_of_range(corpus: Path, model_folder: Path, tmp_path: Path, 
 
 
 # ---------------------------------------------------------------------- worker processes
-def test_a_worker_that_dies_costs_one_clip(
-    corpus: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine = "import os, voxzoo.corpus.worker as w; run = w.Worker.run\n"
-    deadly = "w.Worker.run = lambda s, c: os.kill(os.getpid(), 11) if any(x.id == '05' for x in c) else run(s, c)\n"
-    monkeypatch.setattr(pool, "COMMAND", mine + deadly + pool.COMMAND)
-    monkeypatch.setattr(engine, "CPU_TASK", (3, 1 << 20))
-    summary = tokenize(options(corpus, tmp_path / "out", model_folder, workers=1, limit=9))
-    assert (summary.clips, summary.rejected) == (8, 1)
-    (line,) = rejected(tmp_path / "out")
-    assert line["id"] == "05"
-    assert "SIGSEGV" in line["reason"]
-
-
-def test_workers_that_cannot_start_say_why(
-    corpus: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool, "COMMAND", "raise SystemExit('no torch here')")
-    with pytest.raises(CorpusError, match=r"cannot start \(exit status 1\): no torch here"):
-        tokenize(options(corpus, tmp_path / "out", model_folder, workers=2))
-
-
 def test_errors_of_the_model_come_through_the_pipe(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(voxzoo.UnknownModelError):
         tokenize(options(corpus, tmp_path / "out", Path("encodec-24")))
     with pytest.raises(voxzoo.ModelError, match="not a model folder"):
         tokenize(options(corpus, tmp_path / "out", tmp_path / "nothing", workers=1))
-
-
-def test_workers_end_with_the_main_process(corpus: Path, model_folder: Path, tmp_path: Path) -> None:
-    script = (
-        "import sys; from voxzoo.corpus.engine import Options\n"
-        "p = Options(sys.argv[1], '', sys.argv[2], workers=1).pool(); print(p.workers[0].process.pid, flush=True); input()"
-    )
-    command = [sys.executable, "-c", script, str(corpus), str(model_folder)]
-    main = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert main.stdout
-    worker = int(main.stdout.readline())
-    os.kill(worker, 0)
-    main.send_signal(signal.SIGKILL)
-    main.wait()
-    main.stdout.close()
-    assert main.stdin
-    main.stdin.close()
-    for _ in range(100):
-        if not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text().split()[2]:
-            return
-        signal.sigtimedwait([], 0.1)
-    pytest.fail("the worker outlived the run")

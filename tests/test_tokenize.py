@@ -59,6 +59,14 @@ def test_a_folder_to_shards_and_back(
         assert soundfile.info(tmp_path / f"wav/{i}.wav").frames == 2000 + 100 * i
 
 
+def test_folders_whose_names_are_not_utf8(corpus: Path, model_folder: str, tmp_path: Path) -> None:
+    strange = os.fsdecode(b"\xff\n")
+    corpus.rename(tmp_path / strange)
+    assert run(tmp_path / strange, "-m", model_folder, "-o", tmp_path / f"out{strange}", "--workers", 0) == 0
+    about = json.loads((tmp_path / f"out{strange}" / "dataset.json").read_text(encoding="utf-8"))
+    assert about["source"]["path"] == f"{tmp_path}/\\udcff\n"
+
+
 def test_json_and_the_status_of_a_run_with_rejected_clips(
     corpus: Path, model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
