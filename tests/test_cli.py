@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -47,10 +46,13 @@ print(*sorted({{"torch", "numpy", "transformers", "pyarrow", "soundfile", "soxr"
 
 @pytest.mark.parametrize("line", ["--help", "models"])
 def test_they_answer_in_half_a_second(line: str) -> None:
+    """Processor time, start of Python included: they wait for nothing, and a busy machine does not count."""
+
     def once() -> float:
-        start = time.perf_counter()
+        before = os.times()
         assert process(*line.split()).returncode == 0
-        return time.perf_counter() - start
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
     assert min(once() for _ in range(3)) < 0.5
 
