@@ -167,6 +167,8 @@ def serve(handle: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Connection(handle)
     settings: Settings = pipe.recv()
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
     if settings.device == "cpu":
         import torch
 
@@ -180,8 +182,6 @@ def serve(handle: int) -> None:
     with open(os.devnull, "w") as nothing:  # decoding libraries may write a line for every file
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)
-    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
     while True:
         pipe.send(worker.run(tasks.get()))
 
