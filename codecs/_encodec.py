@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -134,6 +136,15 @@ def hub_config(data: Mapping[str, Any]) -> dict[str, Any]:
         if data.get(key) not in (None, wanted):
             raise WeightsError(f"config.json has {key}={data[key]!r}; only {wanted!r} is known")
     return EncodecConfig.of({f.name: data[f.name] for f in fields(EncodecConfig) if f.name in data}).to_dict()
+
+
+def check_name(file: Path) -> None:
+    """Raise `WeightsError` unless an original checkpoint's sha256 begins as its name ends (`encodec_24khz-d7cc33bc.th`)."""
+    if found := re.search(r"-([0-9a-f]{8})$", file.stem):
+        with open(file, "rb") as data:
+            digest = hashlib.file_digest(data, "sha256").hexdigest()
+        if not digest.startswith(found[1]):
+            raise WeightsError(f"{str(file)!r} has sha256 {digest}, not the {found[1]}... of its name; fetch it again")
 
 
 # Pattern -> replacement: from the original package's names and from those of newer weight norm to the hub's.

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+FEW_STEPS = 4  # up to so many, an LSTM goes step by step
 Lengths = list[int] | None
 Passed = tuple[Tensor, Any, Lengths]
 
@@ -74,13 +75,16 @@ class Conv(nn.Module):
         self.conv = Kernel(random_kernel(outside, inside, width, inside * width), outside, weight_norm)
         self.norm = None if weight_norm else nn.GroupNorm(1, outside)
         self.width, self.stride, self.dilation, self.causal = width, stride, dilation, causal
+        self.flat = width == 1 or (inside == 1 and dilation == 1)  # a matrix product does it, and faster
         self.reach = (width - 1) * dilation + 1 - stride  # positions before its own stride that an output sees
 
     def fold(self) -> None:
         """To be called when the parameters have changed."""
         weight = self.conv.product
-        laid = weight[:, :, 0] if self.width == 1 else weight[:, :, None].contiguous(memory_format=torch.channels_last)
-        self.conv.laid = laid.clone(memory_format=torch.preserve_format)
+        if self.flat:
+            self.conv.laid = weight.flatten(1).clone()
+        else:
+            self.conv.laid = weight[:, :, None].clone(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, state: Tensor | None, lengths: Lengths) -> Passed:
         """state: the last `reach` positions (B, reach, D) before x."""
@@ -94,8 +98,9 @@ class Conv(nn.Module):
         return normalised(self.norm, self._convolved(seen)), seen[:, seen.shape[1] - self.reach :].clone(), lengths
 
     def _convolved(self, seen: Tensor) -> Tensor:
-        if self.width == 1:
-            return F.linear(seen, self.conv.laid, self.conv.bias)
+        if self.flat:
+            windows = seen if self.width == 1 else seen[:, :, 0].unfold(1, self.width, self.stride)
+            return F.linear(windows, self.conv.laid, self.conv.bias)
         image = seen.transpose(1, 2)[:, :, None]  # (B, D, 1, L), channels last in memory
         y = F.conv2d(image, self.conv.laid, self.conv.bias, (1, self.stride), 0, (1, self.dilation))
         return y[:, :, 0].transpose(1, 2)
@@ -162,7 +167,10 @@ class Upsample(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """LSTM over time with a skip connection."""
+    """LSTM over time with a skip connection.
+
+    On a CPU the library lays the weights out anew at every call, which for a few steps costs several times the steps.
+    """
 
     def __init__(self, dim: int, layers: int) -> None:
         super().__init__()
@@ -170,8 +178,21 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None, lengths: Lengths) -> Passed:
         """state: hidden and cell (layers, B, D)."""
-        y, state = self.lstm(x, state)
+        few = x.shape[1] <= FEW_STEPS and x.device.type == "cpu"
+        y, state = self._step_by_step(x, state) if few else self.lstm(x, state)
         return y + x, state, lengths
+
+    def _step_by_step(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        start = x.new_zeros(len(self.lstm.all_weights), len(x), x.shape[2])
+        cells = list(zip(*((start, start) if state is None else state), strict=True))
+        out = []
+        for y in x.unbind(1):
+            for i, weights in enumerate(self.lstm.all_weights):
+                cells[i] = torch.lstm_cell(y, cells[i], *weights)
+                y = cells[i][0]
+            out.append(y)
+        hidden, cell = zip(*cells, strict=True)
+        return torch.stack(out, dim=1), (torch.stack(hidden), torch.stack(cell))
 
 
 class Activation(nn.Module):
@@ -199,7 +220,7 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, state: list[Any] | None, lengths: Lengths) -> Passed:
         """state: of the block's layers; the shortcut has none."""
         y, state, _ = run(self.block, x, state, lengths)
-        return y + (x if self.shortcut is None else self.shortcut(x, None, lengths)[0]), state, lengths
+        return y.add_(x if self.shortcut is None else self.shortcut(x, None, lengths)[0]), state, lengths
 
 
 def run(layers: Iterable[nn.Module], x: Tensor, state: list[Any] | None, lengths: Lengths) -> tuple[Tensor, list[Any], Lengths]:

@@ -27,7 +27,7 @@ from ..core.registry import entry
 from ..core.streaming import DecoderCore, Encoded, EncoderCore, StreamDecoder, StreamEncoder
 from ..core.tokens import Tokens
 from ..core.weights import read_json, read_state
-from ._encodec import EncodecConfig, EncodecNetwork, hub_config, published_state
+from ._encodec import EncodecConfig, EncodecNetwork, check_name, hub_config, published_state
 
 SEGMENTS = 8  # of the 48 kHz network computed at once on a GPU; on a CPU one by one is faster, for its caches
 
@@ -71,6 +71,7 @@ class Encodec(Model):
             raise WeightsError(
                 f"{str(folder)!r} holds no config.json and {len(files)} encodec_*khz*.th files; expected one of these"
             )
+        check_name(files[0])
         name = "encodec-48k" if "48khz" in files[0].name else "encodec-24k"
         return EncodecConfig.of(entry(name).config).to_dict(), published_state(read_state(files[0]))
 
@@ -206,7 +207,8 @@ class Encodec48(Encodec):
     inside the network: segments know nothing of each other, and only equally long ones share a batch.
 
     Length law: one segment at every multiple of 47,520 below T, of n = min(48,000, what is left) samples, makes
-    ceil(n / 320) frames. The overlap makes long clips 1 % longer than 150 frames/s.
+    ceil(n / 320) frames. The overlap makes long clips 1 % longer than 150 frames/s. (At some lengths, where the last
+    segment is shorter than the overlap, the published implementations fail; the law holds there too.)
     """
 
     batching = "length"

@@ -39,7 +39,7 @@ class EncoderCore(Protocol):
         """wav (1, T), any T >= 0 -> the frames that are now certain (possibly none)."""
 
     def finish(self) -> Encoded:
-        """The frames still held back; the last one is completed with zeros."""
+        """The frames still held back; the last one is completed as `encode` completes it."""
 
 
 class DecoderCore(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 import sys
@@ -167,7 +168,12 @@ def test_the_original_checkpoint_loads_and_gives_the_original_codes(name: str, o
         for key, value in model.named_parameters():
             if key.endswith("weight_g"):
                 value.mul_(1.5)
-    torch.save(model.state_dict(), tmp_path / f"encodec_{khz}khz-0123abcd.th")
+    file = tmp_path / "saved"
+    torch.save(model.state_dict(), file)
+    wrong = file.rename(tmp_path / f"encodec_{khz}khz-0123abcd.th")
+    with pytest.raises(WeightsError, match=r"not the 0123abcd\.\.\. of its name"):
+        voxzoo.load(name, weights=tmp_path)
+    wrong.rename(tmp_path / f"encodec_{khz}khz-{hashlib.sha256(wrong.read_bytes()).hexdigest()[:8]}.th")
     ours = voxzoo.load(name, weights=tmp_path)
     model.set_target_bandwidth(24.0)
     rate = ours.facts.sample_rate
@@ -309,6 +315,17 @@ def test_48k_gives_a_segment_as_soon_as_it_is_whole() -> None:
     assert [p.codes[0].shape[1] for p in parts] == [0, 150, 0, 150, 0, 78]
     assert [int(p.lengths[0]) for p in parts] == [0, 1200, 0, 1188, 0, 612]
     assert [len(s) for s in sound_of(model, parts)] == [0, 1188, 0, 1188, 0, 0, 624]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["encodec-24k", "encodec-48k"])
+def test_real_size_streams_give_what_clips_give(name: str) -> None:
+    model = voxzoo.load(name, weights="random")
+    clip = noise(int(1.1 * model.facts.sample_rate) + 7, model.facts.sample_rate)
+    whole = model.encode(clip, streams=4)
+    parts = parts_of(model, clip, 320, streams=4)
+    assert equal(Tokens.concatenate(parts), whole)
+    assert np.abs(np.concatenate(sound_of(model, parts)) - model.decode(whole).samples).max() <= 1e-5
 
 
 # ---------------------------------------------------------------------- 48 kHz segments
