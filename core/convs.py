@@ -34,10 +34,8 @@ class Conv(nn.Conv1d):
     def fold(self) -> None:
         """Lay out the weight, weight norm multiplied in, for `forward`."""
         weight = self.weight.detach()
-        if self.kernel_size[0] == 1:
-            weight = weight[:, :, 0]
-        elif self.in_channels == 1:
-            weight = weight[:, 0]
+        if self.pointwise or self.single:
+            weight = weight.flatten(1)
         else:
             weight = weight[:, :, None].contiguous(memory_format=torch.channels_last)
         self.register_buffer("laid", weight.clone(memory_format=torch.preserve_format), persistent=False)
@@ -47,11 +45,21 @@ class Conv(nn.Conv1d):
         """Zeros wanted at each end."""
         return int(self.padding[0])
 
+    @property
+    def pointwise(self) -> bool:
+        """Whether this is a matrix product."""
+        return self.kernel_size[0] == self.stride[0] == self.groups == 1
+
+    @property
+    def single(self) -> bool:
+        """Whether this is a matrix product with the kernel's span of the one input channel."""
+        return self.in_channels == self.dilation[0] == 1
+
     def forward(self, x: Tensor) -> Tensor:
         """x (B, edge + T + edge, C) -> (B, T', C')."""
-        if self.kernel_size[0] == 1:
+        if self.pointwise:
             return F.linear(x, self.laid, self.bias)
-        if self.in_channels == 1 and self.dilation[0] == 1:
+        if self.single:
             return F.linear(x[:, :, 0].unfold(1, self.kernel_size[0], self.stride[0]), self.laid, self.bias)
         y = F.conv2d(_image(x), self.laid, self.bias, (1, self.stride[0]), 0, (1, self.dilation[0]), self.groups)
         return y.squeeze(2).transpose(1, 2).contiguous()

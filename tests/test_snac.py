@@ -91,7 +91,7 @@ def test_codes_and_sound_are_the_published_ones(shape: str, seed: int, samples: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "seconds"), [(0, 5.0), (1, 2.3), (2, 0.01), (3, 9.7)])
+@pytest.mark.parametrize(("seed", "seconds"), [(0, 5.0), (1, 2.3), (2, 0.01)])
 @pytest.mark.parametrize("name", NAMES)
 def test_codes_and_sound_are_the_published_ones_at_real_size(name: str, seed: int, seconds: float) -> None:
     item = voxzoo.entry(name)
@@ -289,9 +289,9 @@ def test_long_clips_equal_one_pass_over_the_network(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_windows_equal_one_pass_at_real_size(name: str) -> None:
     model = voxzoo.load(name, weights="random")
-    clip = sound(int(9.3 * model.facts.sample_rate), model.facts.sample_rate)
+    clip = sound(int(5.1 * model.facts.sample_rate), model.facts.sample_rate)
     tokens = model.encode(clip)
-    joined, wav = streamed(model, clip, 3 * model.facts.sample_rate)
+    joined, wav = streamed(model, clip, 2 * model.facts.sample_rate)
     assert all(torch.equal(a, b) for a, b in zip(joined.codes, tokens.codes, strict=True))
     assert np.abs(wav - model.decode(tokens).samples).max() <= 1e-5
 
