@@ -127,9 +127,9 @@ class ParquetSource(Source):
                 raise CorpusError(f"{file!r} has other columns than {self.files[0]!r}; tokenize them one by one")
 
     def fields(self) -> list[tuple[str, pa.DataType, bool]]:
-        """Plain types as they are; others as JSON text."""
+        """Plain types as they are, all kinds of text as string; others as JSON."""
         carried = [f for f in self.schema if f.name not in (self.audio, self.id)]
-        return [(f.name, *((f.type, False) if _is_plain(f.type) else (pa.string(), True))) for f in carried]
+        return [(f.name, *_carried(f.type)) for f in carried]
 
     def listing(self) -> Iterator[Clip]:
         """Ids only."""
@@ -152,15 +152,21 @@ class ParquetSource(Source):
                 first += row
 
     def _group(self, file: str, parquet: Any, group: int, row: int, skip: int, columns: list[str] | None) -> Iterator[Clip]:
+        """Clips of a row group that begins at `row`, but for the first `skip`; damage costs the rows after it."""
+        first, end = row + skip, row + parquet.metadata.row_group(group).num_rows
         if columns == []:
-            yield from (self._clip(file, n, {}) for n in range(row + skip, row + parquet.metadata.row_group(group).num_rows))
+            yield from (self._clip(file, number, {}) for number in range(first, end))
             return
-        first = row + skip
-        for batch in parquet.iter_batches(BATCH, row_groups=[group], columns=columns):
-            left = batch.slice(min(len(batch), max(0, first - row)))
-            for number, values in enumerate(left.to_pylist(), row + len(batch) - len(left)):
-                yield self._clip(file, number, values)
-            row += len(batch)
+        try:
+            for batch in parquet.iter_batches(BATCH, row_groups=[group], columns=columns):
+                left = batch.slice(min(len(batch), max(0, first - row)))
+                for number, values in enumerate(left.to_pylist(), row + len(batch) - len(left)):
+                    yield self._clip(file, number, values)
+                row += len(batch)
+        except (OSError, pa.ArrowException) as error:
+            for number in range(max(first, row), end):
+                where, name = f"{file}:{number}", f"{_stem(file, self.root)}-{number:08d}"
+                yield Clip(name, where, b"", problem=f"{where} cannot be read: {error}")
 
     def _clip(self, file: str, row: int, values: dict[str, Any]) -> Clip:
         where = f"{file}:{row}"
@@ -201,9 +207,15 @@ def _audio_column(schema: pa.Schema, file: str) -> str:
     return found[0]
 
 
+def _carried(kind: pa.DataType) -> tuple[pa.DataType, bool]:
+    """Type under which a column is carried, and whether as JSON."""
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if inner in (pa.string(), pa.large_string(), pa.string_view()):
+        return pa.string(), False
+    return (kind, False) if _is_plain(kind) else (pa.string(), True)
+
+
 def _is_plain(kind: pa.DataType) -> bool:
     if pa.types.is_list(kind):
         return _is_plain(kind.value_type)
-    return bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)
-    )
+    return bool(pa.types.is_integer(kind) or kind in (pa.float32(), pa.float64(), pa.bool_(), pa.string()))

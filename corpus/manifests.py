@@ -88,7 +88,7 @@ class JsonLines(Manifest):
                 raise CorpusError(f"manifest {self.path!r} is a JSON array; expected one object a line (JSON Lines)")
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield self._bad(number, f"not JSON: {error}")
                 continue
             if not isinstance(row, dict):
@@ -116,13 +116,21 @@ class Table(Manifest):
             head = next(rows, [])
             if not set(PATHS) & set(head):
                 raise CorpusError(f"manifest {self.path!r} has columns {head}; expected one called {' or '.join(PATHS[:2])}")
-            for row in rows:
-                if not row:
-                    continue
-                if len(row) != len(head):
+            while (row := self._next(rows)) is not None:
+                if isinstance(row, str):
+                    yield self._bad(rows.line_num, row)
+                elif len(row) != len(head):
                     yield self._bad(rows.line_num, f"{len(row)} cells; the head has {len(head)}")
                 else:
                     yield self._row(rows.line_num, dict(zip(head, row, strict=True)))
+
+    @staticmethod
+    def _next(rows: Any) -> list[str] | str | None:
+        """The next row that is not blank, what is wrong with it, or None at the end."""
+        try:
+            return next((row for row in rows if row), None)
+        except csv.Error as error:
+            return f"not a row of a table: {error}"
 
 
 class Kaldi(Manifest):

@@ -15,6 +15,7 @@ import pytest
 
 from voxzoo import CorpusError
 from voxzoo.corpus.clips import Clip, Span
+from voxzoo.corpus.columns import Columns
 from voxzoo.corpus.sources import open_source
 
 
@@ -133,6 +134,18 @@ def test_csv_and_tsv(tmp_path: Path) -> None:
     assert [(clip.id, clip.columns["text"]) for clip in listed(tmp_path / "m.tsv")] == [("1", '"open'), ("2", "b")]
 
 
+def test_rows_that_csv_cannot_read_are_clips_with_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voxzoo.corpus.manifests.FIELD_LIMIT", 1000)
+    limit = csv.field_size_limit(1000)
+    try:
+        (tmp_path / "m.csv").write_text(f"path,text\n1.wav,{'x' * 2000}\n2.wav,b\n")
+        first, *_, last = listed(tmp_path / "m.csv")
+    finally:
+        csv.field_size_limit(limit)
+    assert "larger than field limit" in str(first.problem)
+    assert last.id == "2"
+
+
 def test_wav_scp(tmp_path: Path) -> None:
     (tmp_path / "wav.scp").write_text("utt1 dir with blanks/1.wav\nutt2\t/abs.wav\nutt3 sox x.wav -t wav - |\nutt4\n")
     one, two, three, four = listed(tmp_path / "wav.scp")
@@ -194,6 +207,35 @@ def test_parquet_as_hugging_face_writes_it(tmp_path: Path, with_id: bool) -> Non
     assert [clip.id for clip in clips] == [f"utt{i}" if with_id else f"p-{i:08d}" for i in range(n)]
     assert clips[3].columns == {"text": "t3", "meta": {"a": 3}}
     assert open_source(str(tmp_path / "p.parquet")).fields() == [("text", pa.string(), False), ("meta", pa.string(), True)]
+
+
+def test_damage_in_a_parquet_file_costs_the_rows_after_it(tmp_path: Path) -> None:
+    sounds = [os.urandom(3000) for _ in range(40)]
+    table = pa.table({"id": [f"utt{i}" for i in range(40)], "audio": sounds})
+    pq.write_table(table, tmp_path / "p.parquet", row_group_size=20, compression="zstd", use_dictionary=False)
+    data = bytearray((tmp_path / "p.parquet").read_bytes())
+    start = pq.read_metadata(tmp_path / "p.parquet").row_group(0).column(1).data_page_offset
+    data[start : start + 2000] = bytes(2000)
+    (tmp_path / "p.parquet").write_bytes(data)
+    source = open_source(str(tmp_path / "p.parquet"))
+    clips = list(source.clips())
+    assert len(clips) == len(list(source.listing())) == 40
+    assert all("cannot be read" in str(clip.problem) for clip in clips[:20])
+    assert [clip.source for clip in clips[20:]] == sounds[20:]
+
+
+def test_text_of_every_kind_is_carried_as_text(tmp_path: Path) -> None:
+    text = pa.array(["a", None])
+    kinds = {
+        "large": text.cast(pa.large_string()),
+        "coded": text.dictionary_encode(),
+        "half": pa.array([1.5, 2], pa.float32()).cast(pa.float16()),
+    }
+    pq.write_table(pa.table({"audio": [b"x", b"y"], **kinds}), tmp_path / "p.parquet")
+    source = open_source(str(tmp_path / "p.parquet"))
+    assert source.fields() == [("large", pa.string(), False), ("coded", pa.string(), False), ("half", pa.string(), True)]
+    arrays = Columns(source.fields() or [], []).arrays([clip.columns for clip in source.clips()])
+    assert [array.to_pylist() for array in arrays] == [["a", None], ["a", None], ["1.5", "2.0"]]
 
 
 def test_parquet_of_binary_and_of_paths(tmp_path: Path) -> None:
