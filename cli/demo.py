@@ -20,8 +20,8 @@ MODEL = "vox-rvq-16k"
 HEAD = ("streams", "kbit/s", "bits stored", "x real time", "log-mel dB", "file")
 NOTE = (
     "bits stored: codes times log2 of their codebook's size. x real time: seconds of sound per second of encoding and\n"
-    "decoding. log-mel dB: mean absolute difference from the original over 40 mel bands and 10 ms steps, louder than\n"
-    "60 dB below the peak (0 is identical)."
+    "decoding. log-mel dB: mean absolute difference from the original over 40 mel bands and 10 ms steps, both\n"
+    "floored 60 dB below the original's peak (0 is identical)."
 )
 
 
