@@ -70,12 +70,12 @@ class Options:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return cores if self.workers is None else self.workers
 
-    def pool(self) -> Pool | InlinePool:
-        """The workers, with the model loaded."""
+    def pool(self, clips: int) -> Pool | InlinePool:
+        """The workers for so many clips, with the model loaded."""
         count = self._count()
         if count == 0:
             return InlinePool(self.settings())
-        return Pool(self.settings(), count if self.device == "cpu" else 1)
+        return Pool(self.settings(), min(count, clips) if self.device == "cpu" else 1)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def tokenize(options: Options) -> Summary:
     found = scan(source, options.limit)
     folder = Folder(options.output)
     try:
-        pool = options.pool()
+        pool = options.pool(found.clips)
         try:
             return _Run(options, source, found, folder, pool).run()
         finally:

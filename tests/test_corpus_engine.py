@@ -222,6 +222,7 @@ def run(output):
         tokenize(Options(corpus, output, model, workers=0, shard_clips=6, quiet=True))
         os._exit(0)
     return pid
+os.waitpid(run(base + "/first"), 0)
 began = time.monotonic()
 os.waitpid(run(base + "/whole"), 0)
 whole = time.monotonic() - began
