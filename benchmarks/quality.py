@@ -11,6 +11,7 @@ are resampled to 16 kHz with soxr HQ. Needs `pip install 'voxzoo[eval]'`; `--opu
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -95,7 +96,7 @@ def main() -> None:
     print(f"{len(files)} clips\n{'codec':28s} {'kbit/s':>7s} {'PESQ-WB':>8s} {'STOI':>7s}")
     results = [measure(f"{args.model}, {k} streams", files, through(k)) for k in args.streams if k <= model.facts.streams]
     if args.opus:
-        results += [measure(f"Opus at {k} kbit/s", files, lambda x, k=k: opus(x, k)) for k in (6, 12, 24)]
+        results += [measure(f"Opus at {k} kbit/s", files, functools.partial(opus, kbps=k)) for k in (6, 12, 24)]
     if args.json:
         Path(args.json).write_text(json.dumps({"clips": len(files), "results": results}, indent=2) + "\n")
 
