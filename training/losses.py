@@ -44,7 +44,7 @@ class LossWeights:
     magnitude: float = 5.0
     complex: float = 1.0
     loudness: float = 1.0
-    commitment: float = 0.25
+    commitment: float = 0.1  # more of it and the latent keeps to too few directions
 
 
 class Resolution(nn.Module):

@@ -27,7 +27,7 @@ class Recipe:
     dead_code: float = 0.2  # x the mean count per code and step: codes below are replaced
     kmeans_batches: int = 24  # batches the codebooks start from
     keep: tuple[tuple[int, float], ...] = ((1, 0.05), (2, 0.07), (4, 0.13), (8, 0.75))  # (streams, probability)
-    unquantized: float = 0.35  # share of segments that reach the decoder unquantised; falls with the learning rate
+    unquantized: float = 0.25  # share of segments that reach the decoder unquantised; falls with the learning rate
     boost: dict[str, float] = field(default_factory=dict)  # sampling weight of clips whose name holds the key
     minutes: float = 96.0  # default length of a run
     adversarial: bool = False  # a small multi-scale STFT discriminator in the last stretch; pays off on a GPU only

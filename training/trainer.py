@@ -88,16 +88,18 @@ def loop(run: Run, budget: Budget, folder: Path, checkpoint_minutes: float) -> N
     """Steps until the budget is spent, with reports, validation and checkpoints on the way."""
     began, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
     sums: dict[str, Tensor] = {}
+    summed = 0
     bar = progress_bar(budget, run.step)
     while not budget.spent(run.step, run.minutes):
         terms = run.train_step(budget.done(run.step, run.minutes))
         run.minutes = (time.monotonic() - began) / 60
         sums = {name: sums.get(name, torch.zeros(())) + value.cpu() for name, value in terms.items()}
+        summed += 1
         if bar is not None:
             bar.update(1)
         if run.step % REPORT_EVERY == 0:
-            report(run, "train", {name: float(value) / REPORT_EVERY for name, value in sums.items()}, bar)
-            sums = {}
+            report(run, "train", {name: float(value) / summed for name, value in sums.items()}, bar)
+            sums, summed = {}, 0
         if run.step % VALID_EVERY == 0:
             report(run, "valid", run.validate(), bar)
         if time.monotonic() - saved > 60 * checkpoint_minutes:
