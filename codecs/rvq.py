@@ -214,11 +214,13 @@ class RVQCodec(nn.Module):
     def quantize(self, latent: Tensor, n_streams: int | None = None) -> Tensor:
         """Greedy residual search: latent (B, N, C) -> codes (B, N, k). A prefix of the streams is itself a code."""
         codes = []
+        residual = latent.flatten(0, 1)
         for book in self.codebooks[:n_streams]:
-            distance = book.square().sum(-1) - 2 * latent @ book.T
+            # squared distance less |residual|^2, in one pass over the (B N, V) matrix: it is what encoding waits for
+            distance = torch.addmm(book.square().sum(-1), residual, -2 * book.T)
             codes.append(distance.argmin(-1))
-            latent = latent - F.embedding(codes[-1], book)
-        return torch.stack(codes, dim=-1)
+            residual = residual - F.embedding(codes[-1], book)
+        return torch.stack(codes, dim=-1).unflatten(0, latent.shape[:2])
 
     def lookup(self, codes: Tensor) -> Tensor:
         """codes (B, N, k), any 1 <= k <= K -> latent (B, N, C), the sum of the codewords; zero where a code is -1."""
