@@ -47,12 +47,24 @@ def load(
     if (folder / "config.json").is_file():
         if text in models():
             raise ModelError(f"{text!r} is a registry name and also a folder here; write './{text}' for the folder")
-        item, weights = entry(str(read_json(folder / "config.json").get("model"))), folder
+        if weights is not None:
+            raise ModelError(f"{text!r} is a model folder, which holds its weights; leave out weights={os.fspath(weights)!r}")
+        item, weights = _entry_of(folder), folder
     elif os.sep in text or text.startswith("."):
         raise ModelError(f"{text!r} is not a model folder: it holds no config.json")
     else:
         item = entry(text)
     return _build(item, weights, device, dtype)
+
+
+def _entry_of(folder: Path) -> Entry:
+    name = read_json(folder / "config.json").get("model")
+    if not isinstance(name, str):
+        raise ModelError(
+            f"config.json in {str(folder)!r} names no voxzoo model; for a published checkpoint give the name as well: "
+            "load(NAME, weights=FOLDER)"
+        )
+    return entry(name)
 
 
 def _build(item: Entry, weights: str | os.PathLike[str] | None, device: str, dtype: str) -> Model:

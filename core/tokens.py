@@ -62,8 +62,9 @@ class Tokens:
         return len(self.lengths)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(str(tuple(c.shape)) for c in self.codes)
-        return f"Tokens({self.facts.name}, {len(self)} clip(s), {len(self.codes)} stream(s): {shapes})"
+        frames = [c.shape[1] for c in self.codes]
+        counts = f"{frames[0]} frames each" if len(set(frames)) == 1 else f"{', '.join(map(str, frames))} frames"
+        return f"Tokens({self.facts.name}, {len(self)} clip(s), {len(self.codes)} stream(s), {counts})"
 
     def __getitem__(self, i: int) -> Tokens:
         """One clip (B = 1), cut to its own number of frames."""

@@ -61,8 +61,10 @@ def _from_hub(entry: Entry) -> Path:
         raise WeightsError(f"{entry.name} has no published weights")
     try:
         from huggingface_hub import hf_hub_download
+        from huggingface_hub.utils import logging
     except ImportError:
         raise MissingExtraError("huggingface_hub", "hub") from None
+    logging.set_verbosity_error()  # its retries; how it ended is told below
     path = Path()
     for file, digest in entry.weights.files.items():
         try:

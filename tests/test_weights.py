@@ -216,7 +216,8 @@ def test_order_by_hand_then_environment_then_bundle(tiny: Model, tmp_path: Path,
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A hub in a folder."""
-    module = types.ModuleType("huggingface_hub")
+    module, utils = types.ModuleType("huggingface_hub"), types.ModuleType("huggingface_hub.utils")
+    utils.logging = types.SimpleNamespace(set_verbosity_error=lambda: None)  # type: ignore[attr-defined]
 
     def download(repo: str, file: str, revision: str) -> str:
         assert (repo, revision) == ("someone/model", "0" * 40)
@@ -226,6 +227,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     module.hf_hub_download = download  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    monkeypatch.setitem(sys.modules, "huggingface_hub.utils", utils)
     monkeypatch.delenv("VOXZOO_WEIGHTS", raising=False)
     return tmp_path
 
@@ -277,3 +279,11 @@ def test_every_entry_with_published_weights_is_pinned() -> None:
         if item.weights:
             assert len(item.weights.revision) == 40
             assert all(digest is None or len(digest) == 64 for digest in item.weights.files.values())
+
+
+def test_a_published_checkpoint_folder_needs_a_name(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"sampling_rate": 24000}')
+    with pytest.raises(voxzoo.ModelError, match=r"names no voxzoo model.*load\(NAME, weights=FOLDER\)"):
+        voxzoo.load(tmp_path)
+    with pytest.raises(voxzoo.ModelError, match="leave out weights="):
+        voxzoo.load(tmp_path, weights=tmp_path)
