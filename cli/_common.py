@@ -26,16 +26,23 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="float32", metavar="DTYPE", help="float32, bfloat16 or float16 (default: float32)")
 
 
+def add_resampler_option(parser: argparse.ArgumentParser) -> None:
+    """`--resampler`, as `voxzoo.load` takes it."""
+    note = "for sound of other rates: soxr-hq, or torchaudio-sinc as some references have it (default: soxr-hq)"
+    parser.add_argument("--resampler", default="soxr-hq", metavar="NAME", help=note)
+
+
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
 
 
 def load_model(name: str, args: argparse.Namespace) -> Model:
-    """`voxzoo.load` with the options of `add_engine_options`."""
+    """`voxzoo.load` with the options of `add_engine_options`, and of `add_resampler_option` where the verb has it."""
     from ..core.loading import load
 
-    return load(name, weights=args.weights, device=args.device, engine=args.engine, dtype=args.dtype)
+    names = ("weights", "device", "engine", "dtype", "resampler")
+    return load(name, **{key: value for key, value in vars(args).items() if key in names})
 
 
 def source(path: str) -> str | BinaryIO:

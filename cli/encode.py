@@ -7,7 +7,16 @@ import sys
 from typing import Any
 
 from ..core.errors import VoxzooError
-from ._common import STANDARD, add_engine_options, add_json_option, check_output, load_model, print_json, source
+from ._common import (
+    STANDARD,
+    add_engine_options,
+    add_json_option,
+    add_resampler_option,
+    check_output,
+    load_model,
+    print_json,
+    source,
+)
 
 
 def add(subparsers: Any) -> None:
@@ -20,6 +29,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="tokens file (.safetensors), or - for stdout")
     parser.add_argument("--streams", type=int, metavar="K", help="only the first K codebooks (default: all)")
     add_engine_options(parser)
+    add_resampler_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
 

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from ..core.errors import CorpusError, MissingExtraError
-from ._common import add_json_option, print_json
+from ._common import add_json_option, add_resampler_option, print_json
 
 DESCRIPTION = """
 Turn a corpus into token shards: DIR/part-00000.parquet ..., DIR/dataset.json and DIR/rejected.jsonl. Run again after an
@@ -35,6 +35,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="processes; with a GPU, threads that decode (default: all cores)"
     )
+    add_resampler_option(parser)
     parser.add_argument("--streams", type=int, metavar="K", help="only the first K codebooks (default: all)")
     parser.add_argument("--shard-clips", type=int, default=1000, metavar="N", help="clips in a shard (default: 1000)")
     parser.add_argument(

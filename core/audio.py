@@ -2,7 +2,7 @@
 
 Reading goes through libsndfile in blocks, so an hour-long file at 192 kHz in six channels costs no more memory than its
 mono result. What libsndfile cannot read (M4A, AAC, WebM) goes through `ffmpeg` when it is on the PATH. Channels are
-averaged. Resampling is soxr HQ, fed block by block, which gives the same samples as one call would.
+averaged. Resampling (`resampling.py`) goes block by block, which gives the same samples as one call would.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy as np
 
 from ._sources import open_source
 from .errors import AudioError
+from .resampling import SOXR, resample_blocks
 
-__all__ = ["RESAMPLER", "Audio", "AudioSource", "read_blocks"]
+__all__ = ["Audio", "AudioSource", "check_samples", "read_blocks"]
 
-RESAMPLER = "soxr-hq"  # recorded in tokens: another resampler moves them
 AudioSource = str | os.PathLike[str] | bytes | BinaryIO
 MAX_PEAK = 8.0  # float files may overshoot full scale a little; integers passed as floats overshoot it a lot
 
@@ -65,20 +65,21 @@ class Audio:
         return len(self.samples) / self.sample_rate
 
     @classmethod
-    def read(cls, source: AudioSource, sample_rate: int | None = None) -> Audio:
+    def read(cls, source: AudioSource, sample_rate: int | None = None, resampler: str = SOXR) -> Audio:
         """Read a file (path, bytes or binary file object) as mono, at `sample_rate` or at the file's own rate.
 
         Raises `AudioError`, in one line that names the file, when it is missing, empty, truncated, holds no samples or
         NaN, or is not sound.
         """
-        blocks, rate = read_blocks(source, sample_rate)
+        blocks, rate = read_blocks(source, sample_rate, resampler)
         return cls(np.concatenate(list(blocks)), rate)
 
-    def resample(self, sample_rate: int) -> Audio:
-        """The same sound at `sample_rate` Hz (soxr HQ); at least one sample long unless this one is empty."""
+    def resample(self, sample_rate: int, resampler: str = SOXR) -> Audio:
+        """The same sound at `sample_rate` Hz; at least one sample long unless this one is empty."""
         if sample_rate == self.sample_rate or not len(self):
             return Audio(self.samples, sample_rate)
-        return Audio(np.concatenate(list(resample_blocks(iter([self.samples]), self.sample_rate, sample_rate))), sample_rate)
+        blocks = resample_blocks([self.samples], self.sample_rate, sample_rate, resampler)
+        return Audio(np.concatenate(list(blocks)), sample_rate)
 
     def write(self, path: str | os.PathLike[str] | BinaryIO, subtype: str | None = None) -> None:
         """Write to a file in the format of its extension (16-bit for WAV and FLAC); a half-written file is never left.
@@ -129,16 +130,16 @@ def check_samples(samples: np.ndarray, name: str = "samples") -> None:
         raise AudioError(f"{name}: the peak is {peak:g}; expected [-1, 1]: divide 16-bit values by 32768")
 
 
-def read_blocks(source: AudioSource, sample_rate: int | None = None) -> tuple[Iterator[np.ndarray], int]:
+def read_blocks(source: AudioSource, sample_rate: int | None = None, resampler: str = SOXR) -> tuple[Iterator[np.ndarray], int]:
     """Mono float32 blocks of a file at `sample_rate` (or its own rate), and that rate; memory is bounded by a block.
 
     Errors of the header are raised at once, errors in the data while iterating. Concatenated, the blocks are
-    `Audio.read(source, sample_rate).samples`.
+    `Audio.read(source, sample_rate, resampler).samples`.
     """
     opened = open_source(source)
     rate = sample_rate or opened.sample_rate
     mono = _mono_blocks(opened)
-    return (mono if rate == opened.sample_rate else resample_blocks(mono, opened.sample_rate, rate)), rate
+    return (mono if rate == opened.sample_rate else resample_blocks(mono, opened.sample_rate, rate, resampler)), rate
 
 
 def _mono_blocks(opened: Any) -> Iterator[np.ndarray]:
@@ -150,19 +151,3 @@ def _mono_blocks(opened: Any) -> Iterator[np.ndarray]:
         yield mono
     if not total:
         raise AudioError(f"{opened.name}: holds no samples")
-
-
-def resample_blocks(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Resample a stream of mono blocks with soxr HQ; a non-empty stream gives at least one sample."""
-    import soxr
-
-    resampler = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
-    given, taken, last = 0, 0, np.zeros(1, np.float32)
-    for block in blocks:
-        if len(block):
-            given, last = given + len(block), block[-1:]
-            out = resampler.resample_chunk(block)
-            taken += len(out)
-            yield out
-    out = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-    yield out if taken + len(out) or not given else last.copy()

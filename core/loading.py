@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ModelError
 from .registry import Entry, entry, model_class, models
+from .resampling import SOXR, check_resampler
 from .weights import find, load_strict, read_json
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def load(
     device: str = "cpu",
     engine: str = "auto",
     dtype: str = "float32",
+    resampler: str = SOXR,
 ) -> Model:
     """Load a model.
 
@@ -34,14 +36,17 @@ def load(
         device: "cpu", "cuda", "cuda:1", ...
         engine: "auto" or "torch".
         dtype: "float32", or "bfloat16" / "float16" (autocast; tokens may then differ).
+        resampler: what brings sound of other rates to the model's: "soxr-hq", or "torchaudio-sinc" as some references have it
+            (`voxzoo info` tells which). It moves tokens, which record it.
 
     Raises:
         UnknownModelError: no such name; near matches are given.
         WeightsError: weights missing, damaged, of another shape, or unsafe.
-        ModelError: an engine, device or dtype that is not there.
+        ModelError: an engine, device, dtype or resampler that is not there.
     """
     _check_engine(engine)
     check_device(device)
+    check_resampler(resampler)
     text = os.fspath(name)
     folder = Path(text)
     if (folder / "config.json").is_file():
@@ -54,7 +59,9 @@ def load(
         raise ModelError(f"{text!r} is not a model folder: it holds no config.json")
     else:
         item = entry(text)
-    return _build(item, weights, device, dtype)
+    model = _build(item, weights, device, dtype)
+    model.resampler = resampler
+    return model
 
 
 def _entry_of(folder: Path) -> Entry:

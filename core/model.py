@@ -26,10 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .audio import RESAMPLER, Audio, read_blocks
+from .audio import Audio, read_blocks
 from .errors import AudioError, ModelError, TokensError, WrongModelError
 from .facts import Facts
 from .registry import entry
+from .resampling import SOXR
 from .streaming import DecoderCore, Encoded, EncoderCore, StreamDecoder, StreamEncoder
 from .tokens import PADDING, Tokens
 from .weights import fingerprint, read_json, read_state, save_folder
@@ -47,7 +48,10 @@ class Model(ABC):
         fingerprint: sha256 of config and weights.
         network: the torch module, in eval mode.
         config: the JSON-able configuration it was built from.
+        resampler: what brings sound of other rates to the model's; recorded in tokens.
     """
+
+    resampler: str = SOXR
 
     # What zero-padding on the right does: "pad", nothing, so clips of any length share a batch; "length", it moves tokens
     # near the end, so only clips of equal padded length do.
@@ -172,9 +176,9 @@ class Model(ABC):
     def _load(self, item: Any, sample_rate: int | None, streams: int) -> Tensor | Tokens:
         """A short clip as a tensor (T,) at the model's rate, or the tokens of a long one."""
         if isinstance(item, Audio):  # first: it has a `read` too, as a file object has
-            wav: Any = torch.from_numpy(item.resample(self.facts.sample_rate).samples)
+            wav: Any = torch.from_numpy(item.resample(self.facts.sample_rate, self.resampler).samples)
         elif isinstance(item, (str, os.PathLike, bytes)) or hasattr(item, "read"):
-            blocks, _ = read_blocks(item, self.facts.sample_rate)
+            blocks, _ = read_blocks(item, self.facts.sample_rate, self.resampler)
             return self._from_blocks(blocks, streams)
         else:
             wav = self._from_array(item, sample_rate)
@@ -198,7 +202,7 @@ class Model(ABC):
             item = (item.float() if item.is_floating_point() else item).numpy()
         if item.ndim == 2 and len(item) == 1:
             item = item[0]
-        return torch.from_numpy(Audio(item, sample_rate).resample(self.facts.sample_rate).samples)
+        return torch.from_numpy(Audio(item, sample_rate).resample(self.facts.sample_rate, self.resampler).samples)
 
     def _from_blocks(self, blocks: Iterator[np.ndarray], streams: int) -> Tensor | Tokens:
         head: list[np.ndarray] = []
@@ -226,7 +230,7 @@ class Model(ABC):
     def _tokens(self, encoded: Encoded, i: int, length: int, frames: Sequence[int]) -> Tokens:
         codes = [c[i : i + 1, :n] for c, n in zip(encoded.codes, frames, strict=False)]
         extras = {key: value[i : i + 1, : frames[0]] for key, value in encoded.extras.items()}
-        return Tokens(codes, np.array([length]), self.facts, self.fingerprint, RESAMPLER, extras)
+        return Tokens(codes, np.array([length]), self.facts, self.fingerprint, self.resampler, extras)
 
     def _collate(self, clips: list[Tokens], batched: bool) -> Tokens:
         if len(clips) == 1:

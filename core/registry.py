@@ -53,6 +53,7 @@ class Entry:
         exceptions: law of the interface -> why the model does not obey it as stated.
         streaming: how it streams, with the measured context and agreement.
         about: one line for the table.
+        reference_resampler: which one the published code uses; voxzoo's default is soxr HQ throughout.
     """
 
     facts: Facts
@@ -63,6 +64,7 @@ class Entry:
     streaming: str
     weights: Weights | None = None
     exceptions: Mapping[str, str] = field(default_factory=dict)
+    reference_resampler: str = "none: it takes sound at its own rate only"
 
     @property
     def name(self) -> str:

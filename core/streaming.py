@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import RESAMPLER, Audio, check_samples
+from .audio import Audio, check_samples
 from .errors import AudioError, ModelError, TokensError
 from .tokens import Tokens
 
@@ -113,7 +113,7 @@ class StreamEncoder(_Stream):
     def _tokens(self, encoded: Encoded, covered: int) -> Tokens:
         length, self.covered = covered - self.covered, covered
         model = self.model
-        return Tokens(encoded.codes, np.array([length]), model.facts, model.fingerprint, RESAMPLER, encoded.extras)
+        return Tokens(encoded.codes, np.array([length]), model.facts, model.fingerprint, model.resampler, encoded.extras)
 
 
 class StreamDecoder(_Stream):

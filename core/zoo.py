@@ -8,6 +8,8 @@ from typing import Any
 from .facts import Facts
 from .registry import Entry, Weights
 
+SOXR, SINC = "soxr-hq", "torchaudio-sinc"  # as in resampling.py, which needs numpy
+
 __all__ = ["ENTRIES"]
 
 # What the published SNAC models share. Revisions and hashes of the weights are as other public projects have pinned them
@@ -63,6 +65,7 @@ ENTRIES: tuple[Entry, ...] = (
             paper="https://arxiv.org/abs/2107.03312",
         ),
         build="voxzoo.codecs.rvq:RVQ",
+        reference_resampler=SOXR,
         config={
             "sample_rate": 16000,
             "hop": 320,
@@ -115,6 +118,7 @@ ENTRIES: tuple[Entry, ...] = (
             paper="https://arxiv.org/abs/2210.13438",
         ),
         build="voxzoo.codecs.encodec:Encodec24",
+        reference_resampler=SINC,
         config={
             "sampling_rate": 24000,
             "audio_channels": 1,
@@ -164,6 +168,7 @@ ENTRIES: tuple[Entry, ...] = (
             channels=2,
         ),
         build="voxzoo.codecs.encodec:Encodec48",
+        reference_resampler=SINC,
         config={
             "sampling_rate": 48000,
             "audio_channels": 2,

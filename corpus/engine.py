@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.errors import CorpusError
 from ..core.registry import entry
+from ..core.resampling import SOXR, check_resampler
 from .clips import Row, printable
 from .folder import Folder, Shard
 from .plan import Scan, Task, scan, shard_tasks
@@ -33,7 +34,7 @@ class Options:
     Attributes:
         source: see `sources.open_source`.
         output: the folder.
-        model, weights, device: as `voxzoo.load` takes them.
+        model, weights, device, resampler: as `voxzoo.load` takes them.
         streams: only the first so many streams (codebooks).
         workers: processes (on a GPU: threads that decode sound for the one process with the model); 0: this process alone;
             None: as many as there are cores.
@@ -50,6 +51,7 @@ class Options:
     model: str
     weights: str | None = None
     device: str = "cpu"
+    resampler: str = SOXR
     streams: int | None = None
     workers: int | None = None
     shard_clips: int = 1000
@@ -64,7 +66,8 @@ class Options:
         gpu = self.device != "cpu"
         default = GPU_BATCH if gpu else CPU_BATCH
         batch = default if self.batch_seconds is None else self.batch_seconds
-        return Settings(self.model, self.weights, self.device, self.streams, batch, max(1, self._count()) if gpu else 1)
+        readers = max(1, self._count()) if gpu else 1
+        return Settings(self.model, self.weights, self.device, self.resampler, self.streams, batch, readers)
 
     def _count(self) -> int:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -121,6 +124,7 @@ def _check(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and value < low:
             raise CorpusError(f"{name}={value}; expected at least {low}")
+    check_resampler(options.resampler)
     if os.sep not in options.model and not os.path.isfile(os.path.join(options.model, "config.json")):
         entry(options.model)  # an unknown name is told before anything is made
 
@@ -163,7 +167,8 @@ class _Run:
         source = {"path": printable(options.source), "kind": self.source.kind, "clips": found.clips, "sha256": found.sha256}
         # What shapes the shards, and nothing else: the number of workers does not.
         device = options.device.partition(":")[0]
-        arguments = {"streams": options.streams, "shard_clips": options.shard_clips, "limit": options.limit, "device": device}
+        arguments = {"streams": options.streams, "shard_clips": options.shard_clips, "limit": options.limit, "device": device,
+                     "resampler": options.resampler}  # fmt: skip
         return {"format": FORMAT, **self.info.to_dict(), "source": source, "arguments": arguments}
 
     def _tasks(self) -> Iterator[Task]:

@@ -23,6 +23,7 @@ import numpy as np
 from ..core.audio import Audio, read_blocks
 from ..core.errors import AudioError, VoxzooError
 from ..core.loading import load
+from ..core.resampling import SOXR
 from .clips import Clip, Row
 from .shards import Info, code_type
 
@@ -43,7 +44,7 @@ class Settings:
     """What a worker needs to know.
 
     Attributes:
-        model, weights, device: as `voxzoo.load` takes them.
+        model, weights, device, resampler: as `voxzoo.load` takes them.
         streams: only the first so many streams; None for all.
         batch_seconds: of sound in a batch, padding included; a single clip may be longer.
         readers: threads that decode sound.
@@ -52,6 +53,7 @@ class Settings:
     model: str
     weights: str | None = None
     device: str = "cpu"
+    resampler: str = SOXR
     streams: int | None = None
     batch_seconds: float = 0.0
     readers: int = 1
@@ -62,7 +64,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.model: Model = load(settings.model, weights=settings.weights, device=settings.device)
+        self.model: Model = load(settings.model, weights=settings.weights, device=settings.device, resampler=settings.resampler)
         probe = self.model.encode(np.zeros(PROBE, np.float32), self.model.facts.sample_rate, streams=settings.streams)
         self.info = Info(self.model.facts, self.model.fingerprint, probe.resampler, tuple(sorted(probe.extras)))
         self.code = code_type(self.model.facts)
@@ -103,7 +105,7 @@ class Worker:
             return clip.problem
         rate = self.model.facts.sample_rate
         try:
-            blocks, _ = read_blocks(clip.open(), rate)
+            blocks, _ = read_blocks(clip.open(), rate, self.settings.resampler)
             parts: list[np.ndarray] = []
             for block in blocks:
                 parts.append(block)
