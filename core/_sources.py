@@ -14,6 +14,7 @@ import struct
 import subprocess
 import tempfile
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -25,15 +26,16 @@ from .errors import AudioError
 BLOCK = 1 << 18  # frames read at a time
 
 
-class Opened:
+class Opened(ABC):
     """A sound file being read: `name` for messages, `sample_rate` in Hz, `blocks()` of float32 (n, channels)."""
 
     def __init__(self, name: str, sample_rate: int) -> None:
         self.name = name
         self.sample_rate = sample_rate
 
+    @abstractmethod
     def blocks(self) -> Iterator[np.ndarray]:
-        raise NotImplementedError
+        """The sound, a block at a time."""
 
 
 def open_source(source: Any) -> Opened:

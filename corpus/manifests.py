@@ -9,6 +9,7 @@ import csv
 import itertools
 import json
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,8 +49,9 @@ class Manifest(Source):
         """Clips from number `start` on."""
         return itertools.islice(self._clips(), start, None)
 
+    @abstractmethod
     def _clips(self) -> Iterator[Clip]:
-        raise NotImplementedError
+        """All clips, read from the file."""
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         """(number, text) of lines that are not blank. Bytes that are not UTF-8 stay as they are in file names."""
