@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from ._sources import open_source
 from .errors import AudioError
+from .files import replacing
 from .resampling import SOXR, resample_blocks
 
 __all__ = ["Audio", "AudioSource", "check_samples", "read_blocks"]
@@ -96,28 +96,14 @@ class Audio:
             soundfile.write(buffer, samples, self.sample_rate, format="WAV", subtype=subtype)
             path.write(buffer.getvalue())
             return
-        target = Path(path)
-        extension = target.suffix[1:].upper()
+        extension = Path(path).suffix[1:].upper()
         if extension not in soundfile.available_formats():
             raise AudioError(f"cannot write {str(path)!r}: the extension is not a format libsndfile writes; use .wav or .flac")
         try:
-            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".voxzoo-", suffix=target.suffix, delete=False) as f:
-                temporary = f.name
-            try:
+            with replacing(path) as temporary:
                 soundfile.write(temporary, samples, self.sample_rate, format=extension, subtype=subtype)
-                os.chmod(temporary, 0o666 & ~_umask())
-                os.replace(temporary, target)
-            except BaseException:
-                os.unlink(temporary)
-                raise
         except (OSError, soundfile.LibsndfileError, ValueError) as error:
             raise AudioError(f"cannot write {str(path)!r}: {error}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def check_samples(samples: np.ndarray, name: str = "samples") -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from .errors import TokensError, VoxzooError
 from .facts import Facts
+from .files import replacing
 
 __all__ = ["FORMAT", "PADDING", "Tokens"]
 
@@ -129,18 +129,9 @@ class Tokens:
         if not isinstance(path, (str, os.PathLike)):
             path.write(data)
             return
-        target = Path(path)
         try:
-            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".voxzoo-", delete=False) as f:
-                temporary = f.name
-                try:
-                    f.write(data)
-                    f.flush()
-                    os.chmod(temporary, 0o644)
-                    os.replace(temporary, target)
-                except BaseException:
-                    os.unlink(temporary)
-                    raise
+            with replacing(path) as temporary:
+                Path(temporary).write_bytes(data)
         except OSError as error:
             raise TokensError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
 

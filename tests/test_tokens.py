@@ -253,3 +253,11 @@ def test_missing_folder_and_unwritable(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_errors_share_one_root() -> None:
     assert issubclass(TokensError, VoxzooError)
+
+
+def test_a_device_is_written_not_replaced() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(TokensError, match=r"cannot write '/dev/full': No space left on device"):
+        make().save("/dev/full")
+    assert Path("/dev/full").is_char_device()
