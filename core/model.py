@@ -261,6 +261,8 @@ class Model(ABC):
 
     def check_fingerprint(self, tokens: Tokens) -> None:
         """Raise `WrongModelError` unless `tokens` were made by this very model."""
+        if not isinstance(tokens, Tokens):
+            raise TokensError(f"cannot decode a {type(tokens).__name__}; expected Tokens: read a file with Tokens.load(path)")
         if tokens.fingerprint != self.fingerprint:
             raise WrongModelError(
                 f"these tokens were made by {tokens.facts.name} (fingerprint {tokens.fingerprint[:16]}), this model is "
