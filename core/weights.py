@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import MissingExtraError, WeightsError
+from .files import replacing
 from .registry import Entry
 
 if TYPE_CHECKING:
@@ -154,10 +155,13 @@ def fingerprint(config: Mapping[str, Any], network: torch.nn.Module) -> str:
 
 
 def save_folder(folder: Path, name: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
-    """Write our own form: `config.json` and `model.safetensors`."""
+    """Write our own form, `config.json` and `model.safetensors`, each whole or not at all."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, folder / "model.safetensors")
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+    with replacing(folder / "model.safetensors") as temporary:
+        save_file(tensors, temporary)
     text = json.dumps({"model": name, "format": FORMAT, "config": dict(config)}, indent=2)
-    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+    with replacing(folder / "config.json") as temporary:
+        Path(temporary).write_text(text + "\n", encoding="utf-8")

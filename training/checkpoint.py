@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from ..codecs.rvq import RVQCodec, RVQConfig
 from ..core.errors import WeightsError
-from ..core.weights import FORMAT
+from ..core.weights import save_folder
 
 MODEL = "vox-rvq-16k"  # the registry name that a weight folder carries
 
@@ -58,18 +57,11 @@ def round_half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def export_weights(codec: RVQCodec, folder: Path) -> None:
     """`config.json` and `model.safetensors` (float16), each renamed into place: a folder that `voxzoo.load` takes."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = round_half(codec.state_dict())
     bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
     if bad:
         raise WeightsError(f"weights that are not finite in float16: {', '.join(bad)}")
-    save_file(tensors, folder / "model.tmp")
-    os.replace(folder / "model.tmp", folder / "model.safetensors")
-    about = {"model": MODEL, "format": FORMAT, "config": codec.config.to_dict()}
-    (folder / "config.tmp").write_text(json.dumps(about, indent=2) + "\n")
-    os.replace(folder / "config.tmp", folder / "config.json")
+    save_folder(folder, MODEL, codec.config.to_dict(), tensors)
 
 
 def export_checkpoint(path: Path, folder: Path) -> None:
