@@ -25,6 +25,7 @@ from ..core.model import Model
 from ..core.streaming import DecoderCore, Encoded, EncoderCore
 
 State = list[Tensor]
+STEADY = 16  # frames: matrix products of fewer rows are rounded otherwise, which now and then moves a code
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class Block(nn.Module):
         self.down = nn.Linear(expansion * dim, dim)
         self.scale = nn.Parameter(torch.full((dim,), 0.3))
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (B, N, D), state (B, kernel-1, D) or None for silence; gives the same two."""
+    def forward(self, x: Tensor, state: Tensor | None = None, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """x (B, N, D), state (B, kernel-1, D) or None for silence; gives the same two, the state after `count` frames."""
         if state is None:
             state = x.new_zeros(x.shape[0], self.past, x.shape[2])
         seen = torch.cat([state, x], dim=1)
@@ -98,14 +99,15 @@ class Block(nn.Module):
         for i in range(1, self.past + 1):
             y = y + seen[:, i : i + x.shape[1]] * self.taps[i]
         y = self.down(F.gelu(self.up(self.norm(y))))
-        return x + self.scale * y, seen[:, seen.shape[1] - self.past :]
+        end = x.shape[1] if count is None else count
+        return x + self.scale * y, seen[:, end : end + self.past]
 
 
-def run_blocks(blocks: nn.ModuleList, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+def run_blocks(blocks: nn.ModuleList, x: Tensor, state: State | None, count: int | None = None) -> tuple[Tensor, State]:
     """Blocks in a row, each with its own tensor of state."""
     following = []
     for i, block in enumerate(blocks):
-        x, tail = block(x, None if state is None else state[i])
+        x, tail = block(x, None if state is None else state[i], count)
         following.append(tail)
     return x, following
 
@@ -132,13 +134,14 @@ class Encoder(nn.Module):
         gain = power**-0.35
         return torch.cat([0.25 * torch.log(power), re * gain, im * gain], dim=-1)
 
-    def forward(self, wav: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """state: [last samples (B, W-320)] + one tensor per block."""
+    def forward(self, wav: Tensor, state: State | None = None, count: int | None = None) -> tuple[Tensor, State]:
+        """state: [last samples (B, W-320)] + one tensor per block; the one given back is that after `count` frames."""
         seen = F.pad(wav, (self.past, 0)) if state is None else torch.cat([state[0], wav], dim=1)
         frames = seen.unfold(1, self.past + self.hop, self.hop)
         x = self.norm(self.embed(self.features(frames)))
-        x, tails = run_blocks(self.blocks, x, None if state is None else state[1:])
-        return self.out(self.out_norm(x)), [seen[:, seen.shape[1] - self.past :], *tails]
+        x, tails = run_blocks(self.blocks, x, None if state is None else state[1:], count)
+        end = self.hop * (frames.shape[1] if count is None else count)
+        return self.out(self.out_norm(x)), [seen[:, end : end + self.past], *tails]
 
 
 class Decoder(nn.Module):
@@ -246,8 +249,10 @@ class RVQCodec(nn.Module):
 
     def encode_step(self, wav: Tensor, state: State | None, n_streams: int | None = None) -> tuple[Tensor, State]:
         """wav (B, 320 n) -> codes (B, n, K) and the next state; None is the state before the first sample."""
-        latent, state = self.encoder(wav, state)
-        return self.quantize(latent, n_streams), state
+        count = wav.shape[1] // self.config.hop
+        steady = F.pad(wav, (0, self.config.hop * max(0, STEADY - count)))
+        latent, state = self.encoder(steady, state, count)
+        return self.quantize(latent, n_streams)[:, :count], state
 
     def decode_step(self, codes: Tensor, state: State | None) -> tuple[Tensor, State]:
         """codes (B, n, k) -> wav (B, 320 n). The first `config.delay` samples of a stream are lead-in: drop them."""
