@@ -6,6 +6,7 @@ only copies from a memory map. Files that cannot be read are skipped and listed 
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -17,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import CorpusError
+from ..core.audio import Audio
+from ..core.errors import AudioError, CorpusError
 
 log = logging.getLogger(__name__)
+SHORTEST = 0.2  # seconds of a clip
 FLOOR = 1e-4  # RMS below which a frame is not speech (-80 dBFS)
 
 
@@ -42,28 +45,15 @@ def active_level(wav: np.ndarray) -> float:
     return float(max(np.sqrt(np.square(rms[rms >= 0.1 * loud]).mean()), FLOOR))
 
 
-def load_clip(path: str, sample_rate: int) -> np.ndarray | str:
-    """float32 (T,) at `sample_rate`, or the reason why not."""
-    import soundfile
-    import soxr
-
+def load_clip(path: str, sample_rate: int) -> tuple[bytes, float] | str:
+    """16-bit samples at `sample_rate` and the active level, or the reason why there are none."""
     try:
-        wav, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (RuntimeError, OSError) as error:
+        audio = Audio.read(path, sample_rate)
+    except AudioError as error:
         return str(error)
-    mono = np.ascontiguousarray(wav.mean(axis=1))
-    if rate != sample_rate:
-        mono = soxr.resample(mono, rate, sample_rate, "HQ")
-    if len(mono) < sample_rate // 5 or not np.isfinite(mono).all():
-        return "shorter than 0.2 s, or not finite"
-    return mono
-
-
-def _load_packed(job: tuple[str, int]) -> tuple[bytes, float] | str:
-    wav = load_clip(*job)
-    if isinstance(wav, str):
-        return wav
-    return (wav.clip(-1, 1) * 32767).astype(np.int16).tobytes(), active_level(wav)
+    if audio.duration < SHORTEST:
+        return f"{audio.duration:.3f} s long; expected at least {SHORTEST} s"
+    return (audio.samples.clip(-1, 1) * 32767).astype(np.int16).tobytes(), active_level(audio.samples)
 
 
 def build_cache(rows: Sequence[dict[str, Any]], folder: Path, sample_rate: int, workers: int) -> None:
@@ -76,8 +66,8 @@ def build_cache(rows: Sequence[dict[str, Any]], folder: Path, sample_rate: int, 
     rejected: list[dict[str, str]] = []
     start = 0
     with ThreadPoolExecutor(workers) as pool, open(folder / "clips.i16", "wb") as out:
-        jobs = ((row["path"], sample_rate) for row in rows)
-        for row, packed in zip(rows, pool.map(_load_packed, jobs), strict=True):
+        paths = [row["path"] for row in rows]
+        for row, packed in zip(rows, pool.map(load_clip, paths, itertools.repeat(sample_rate)), strict=True):
             if isinstance(packed, str):
                 rejected.append({"path": row["path"], "reason": packed})
                 log.warning("skipped %s: %s", row["path"], packed)
