@@ -14,7 +14,7 @@ from .weights import find, load_strict, read_json
 if TYPE_CHECKING:
     from .model import Model
 
-__all__ = ["load"]
+__all__ = ["check_device", "load", "random_model"]
 
 
 def load(
@@ -101,6 +101,7 @@ def _check_engine(engine: str) -> None:
 
 
 def check_device(device: str) -> None:
+    """Raise `ModelError` for a device that torch does not know or this machine does not have."""
     import torch
 
     try:
@@ -108,6 +109,6 @@ def check_device(device: str) -> None:
     except RuntimeError:
         wanted = torch.device("meta")
     if wanted.type not in ("cpu", "cuda", "mps"):
-        raise ModelError(f"device={device!r}; expected 'cpu', 'cuda' or 'cuda:N'")
+        raise ModelError(f"no device is called {device!r}; expected 'cpu', 'cuda' or 'cuda:N'")
     if wanted.type == "cuda" and not torch.cuda.is_available():
         raise ModelError(f"device={device!r}, but torch finds no CUDA GPU here; use device='cpu'")

@@ -33,7 +33,7 @@ from .registry import entry
 from .resampling import SOXR
 from .streaming import DecoderCore, Encoded, EncoderCore, StreamDecoder, StreamEncoder
 from .tokens import PADDING, Tokens
-from .weights import fingerprint, read_json, read_state, save_folder
+from .weights import FORMAT, fingerprint, read_json, read_state, save_folder
 
 __all__ = ["Encoded", "Model"]
 
@@ -109,8 +109,8 @@ class Model(ABC):
     def read(cls, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Config and state dict of a folder in our own form; families add the form their weights are published in."""
         data = read_json(folder / "config.json")
-        if data.get("format") != 1 or not isinstance(data.get("config"), dict):
-            raise ModelError(f"{str(folder)!r} is not a voxzoo model folder: config.json has no format 1 config")
+        if data.get("format") != FORMAT or not isinstance(data.get("config"), dict):
+            raise ModelError(f"{str(folder)!r} is not a voxzoo model folder: config.json has no format {FORMAT} config")
         return data["config"], read_state(folder / "model.safetensors")
 
     def save(self, folder: str | os.PathLike[str]) -> None:

@@ -83,12 +83,10 @@ def check_sha256(path: Path, digest: str | None) -> None:
     """Raise `WeightsError` unless the file has this sha256; a file whose hash is not recorded passes."""
     if digest is None:
         return
-    found = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    if found.hexdigest() != digest:
-        raise WeightsError(f"{str(path)!r} has sha256 {found.hexdigest()}, expected {digest}; delete it and fetch it again")
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != digest:
+        raise WeightsError(f"{str(path)!r} has sha256 {found}, expected {digest}; delete it and fetch it again")
 
 
 def read_json(path: Path) -> dict[str, Any]:

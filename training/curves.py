@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import MissingExtraError
+from ..core.files import replacing
 
 
 def require_matplotlib() -> None:
@@ -19,9 +19,8 @@ def require_matplotlib() -> None:
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
     """`history.json`: [{"step", "minutes", "set": "train"|"valid", one value per term}, ...]."""
-    temporary = folder / "history.json.tmp"
-    temporary.write_text("[\n" + ",\n".join(json.dumps(row) for row in history) + "\n]\n")
-    os.replace(temporary, folder / "history.json")
+    with replacing(folder / "history.json") as temporary:
+        Path(temporary).write_text("[\n" + ",\n".join(json.dumps(row) for row in history) + "\n]\n")
 
 
 def draw_curves(folder: Path, history: list[dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..core.audio import Audio
 from ..core.errors import AudioError, CorpusError
+from ..core.files import replacing
 
 log = logging.getLogger(__name__)
 SHORTEST = 0.2  # seconds of a clip
@@ -78,9 +79,8 @@ def build_cache(rows: Sequence[dict[str, Any]], folder: Path, sample_rate: int, 
             start += len(samples) // 2
     if not index:
         raise CorpusError(f"none of the {len(rows)} clips could be read; the first reason: {rejected[0]['reason']}")
-    temporary = folder / "clips.json.tmp"
-    temporary.write_text(json.dumps({"sample_rate": sample_rate, "clips": index, "rejected": rejected}))
-    os.replace(temporary, folder / "clips.json")
+    with replacing(folder / "clips.json") as temporary:
+        Path(temporary).write_text(json.dumps({"sample_rate": sample_rate, "clips": index, "rejected": rejected}))
 
 
 @dataclass

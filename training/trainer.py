@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.errors import ModelError
+from ..core.loading import check_device
 from .checkpoint import export_weights, load_checkpoint, save_checkpoint
 from .curves import draw_curves, require_matplotlib, write_history
 from .data import prepare
@@ -72,16 +72,6 @@ def train(
     loop(run, Budget(max_steps, max_minutes), folder, checkpoint_minutes)
     export_weights(run.model.sync(), folder)
     return folder
-
-
-def check_device(device: str) -> None:
-    """Refuses what torch does not know or this machine does not have."""
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ModelError(f"no device {device!r}; use cpu, cuda or cuda:N") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {device!r} asked for, but torch sees no CUDA GPU; use --device cpu")
 
 
 def loop(run: Run, budget: Budget, folder: Path, checkpoint_minutes: float) -> None:
