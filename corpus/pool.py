@@ -2,7 +2,8 @@
 
 Each worker is a fresh Python (no fork of a process that has threads, no second run of the user's script) at the other end of
 a socket. A worker that dies, by a fault in a decoding library or by the kernel's memory guard, is replaced; the clips it was
-at are tried again one by one, and the one that kills its worker twice is rejected.
+at are tried again one by one, and the one that kills its worker twice is rejected. What a worker does is up to its settings
+(`serve.py`): `tokenize` and `bench` share this.
 """
 
 from __future__ import annotations
@@ -19,17 +20,16 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 from ..core.errors import CorpusError, VoxzooError
-from .clips import Clip, Row
+from .clips import Clip
 from .plan import Task
-from .shards import Info
-from .worker import Settings, Worker
+from .serve import Settings
 
 __all__ = ["InlinePool", "Pool"]
 
 QUEUED = 2  # tasks given to a worker at a time: one to work on, one to begin at once
 AHEAD = 16  # tasks per worker that may be done before an earlier one is
 MAX_DEATHS = 20
-COMMAND = "import sys; from voxzoo.corpus.worker import serve; serve(int(sys.argv[1]))"
+COMMAND = "import sys; from voxzoo.corpus.serve import serve; serve(int(sys.argv[1]))"
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 
 
@@ -38,7 +38,7 @@ class _Slot:
     """A task and what is known of its clips."""
 
     task: Task
-    outcomes: list[Row | str | None]
+    outcomes: list[Any]
 
     def whole(self) -> bool:
         return all(outcome is not None for outcome in self.outcomes)
@@ -85,10 +85,10 @@ class InlinePool:
     """The same, in this process: for a few clips, and for debugging."""
 
     def __init__(self, settings: Settings) -> None:
-        self.worker = Worker(settings)
+        self.worker = settings.start()
         self.info = self.worker.info
 
-    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, list[Row | str]]]:
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, list[Any]]]:
         """Tasks with the outcomes of their clips, in order."""
         for task in tasks:
             yield task, self.worker.run(task.clips)
@@ -111,7 +111,7 @@ class Pool:
         self.workers: list[_Process] = []
         try:
             self.workers += [self._start() for _ in range(count)]
-            self.info: Info = self._hear_first(self._readable(None)[0])
+            self.info: Any = self._hear_first(self._readable(None)[0])
         except BaseException:
             self.close()
             raise
@@ -137,7 +137,7 @@ class Pool:
         ours.send(self.settings)
         return _Process(process, ours, errors)
 
-    def _hear_first(self, worker: _Process) -> Info:
+    def _hear_first(self, worker: _Process) -> Any:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
@@ -146,15 +146,14 @@ class Pool:
         if isinstance(message, VoxzooError):
             raise message
         worker.ready = True
-        info: Info = message
-        return info
+        return message
 
     def _readable(self, timeout: float | None) -> list[_Process]:
         pipes = {worker.pipe: worker for worker in self.workers}
         return [pipes[pipe] for pipe in wait(list(pipes), timeout)]  # type: ignore[index]
 
     # ------------------------------------------------------------------ the run
-    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, list[Row | str]]]:
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, list[Any]]]:
         """Tasks with the outcomes of their clips, in order; `tasks` is read as workers fall idle."""
         slots: deque[_Slot] = deque()
         more = True

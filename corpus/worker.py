@@ -7,21 +7,16 @@ task alone. Clips longer than the model's window go through its streaming form, 
 
 from __future__ import annotations
 
-import os
-import queue
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.audio import Audio, read_blocks
-from ..core.errors import AudioError, VoxzooError
+from ..core.errors import AudioError
 from ..core.loading import load
 from ..core.resampling import SOXR
 from .clips import Clip, Row
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
     from ..core.model import Model
     from ..core.tokens import Tokens
 
-__all__ = ["Settings", "Worker", "serve"]
+__all__ = ["Settings", "Worker"]
 
 WINDOW_BATCHES = 16  # batches' worth of sound that is sorted by length at a time
 WINDOW_CLIPS = 2048
@@ -57,6 +52,10 @@ class Settings:
     streams: int | None = None
     batch_seconds: float = 0.0
     readers: int = 1
+
+    def start(self) -> Worker:
+        """What a worker process does first."""
+        return Worker(self)
 
 
 class Worker:
@@ -162,36 +161,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, AudioError):
         return str(error)
     return f"{type(error).__name__}: {error}"
-
-
-def serve(handle: int) -> None:
-    """The life of a worker process: settings come first, then tasks; ends when the other side of the pipe is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pipe = Connection(handle)
-    settings: Settings = pipe.recv()
-    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
-    if settings.device == "cpu":
-        import torch
-
-        torch.set_num_threads(1)
-    try:
-        worker = Worker(settings)
-    except VoxzooError as error:
-        pipe.send(error)
-        return
-    pipe.send(worker.info)
-    with open(os.devnull, "w") as nothing:  # decoding libraries may write a line for every file
-        os.dup2(nothing.fileno(), 1)
-        os.dup2(nothing.fileno(), 2)
-    while True:
-        pipe.send(worker.run(tasks.get()))
-
-
-def _receive(pipe: Connection, tasks: queue.SimpleQueue[Any]) -> None:
-    """Take tasks as they come, so that sending never waits for the model; leave at once when the main process is gone."""
-    while True:
-        try:
-            tasks.put(pipe.recv())
-        except (EOFError, OSError):
-            os._exit(0)

@@ -1,0 +1,75 @@
+"""The life of a worker process (see `pool.py`): settings come first, then lists of clips; outcomes go back.
+
+The settings say what the process is: anything with a `device` and a `start()` that gives a worker.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+from ..core.errors import VoxzooError
+from .clips import Clip
+
+__all__ = ["Settings", "Worker", "serve"]
+
+
+class Worker(Protocol):
+    """What turns clips into outcomes. `info` is what the main process wants to know before the first of them."""
+
+    info: Any
+
+    def run(self, clips: Sequence[Clip]) -> list[Any]:
+        """One outcome for each clip; a `str` is the reason why there is none. Never raises for what a clip holds."""
+        ...
+
+
+class Settings(Protocol):
+    """What a worker process needs to know; it is pickled."""
+
+    @property
+    def device(self) -> str:
+        """On "cpu" a worker has one thread."""
+        ...
+
+    def start(self) -> Worker:
+        """Load what the work needs. Raises `VoxzooError` when that fails."""
+        ...
+
+
+def serve(handle: int) -> None:
+    """The life of a worker process: settings come first, then tasks; ends when the other side of the pipe is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe = Connection(handle)
+    settings: Settings = pipe.recv()
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
+    if settings.device == "cpu":
+        import torch
+
+        torch.set_num_threads(1)
+    try:
+        worker = settings.start()
+    except VoxzooError as error:
+        pipe.send(error)
+        return
+    pipe.send(worker.info)
+    with open(os.devnull, "w") as nothing:  # decoding libraries may write a line for every file
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(nothing.fileno(), 2)
+    while True:
+        pipe.send(worker.run(tasks.get()))
+
+
+def _receive(pipe: Connection, tasks: queue.SimpleQueue[Any]) -> None:
+    """Take tasks as they come, so that sending never waits for the model; leave at once when the main process is gone."""
+    while True:
+        try:
+            tasks.put(pipe.recv())
+        except (EOFError, OSError):
+            os._exit(0)
