@@ -39,12 +39,14 @@ class Snac(Model):
 
     network: Network
     batching: ClassVar = "length"  # zeros at the end of a clip move its last tokens
+    Network: ClassVar[type[Network]] = Network
+    complete: ClassVar = staticmethod(complete)
 
     def __init__(
         self, facts: Facts, config: Mapping[str, Any], network: nn.Module, device: str = "cpu", dtype: str = "float32"
     ) -> None:
         # The base hashes the published tensors; folding comes after, so that its rounding is no part of the identity.
-        super().__init__(facts, complete(config), network, device, dtype)
+        super().__init__(facts, self.complete(config), network, device, dtype)
         fold(self.network)
         waits = 1 + encoder_blocks(self.config, self.network).right + decoder_blocks(self.config, self.network).right
         self.facts = replace(self.facts, latency=waits * self.pad_multiple / self.facts.sample_rate)
@@ -52,7 +54,7 @@ class Snac(Model):
     @classmethod
     def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Stream k has one frame for `vq_strides[k]` latent frames."""
-        config = complete(config)
+        config = cls.complete(config)
         rate = Fraction(config["sampling_rate"], math.prod(config["encoder_rates"]))
         strides = config["vq_strides"]
         return {
@@ -65,7 +67,7 @@ class Snac(Model):
     def build(cls, config: Mapping[str, Any]) -> nn.Module:
         """The network with random weights, on the way to the codes without biases and with small codebooks: torch's own
         starting values give almost the same codes for any sound."""
-        network = Network(complete(config))
+        network = cls.Network(cls.complete(config))
         for name, parameter in network.named_parameters():
             if name.endswith("bias") and not name.startswith("decoder"):
                 nn.init.zeros_(parameter)
@@ -81,7 +83,7 @@ class Snac(Model):
             return super().read(folder)
         for name in ("model.safetensors", "pytorch_model.bin"):
             if (folder / name).is_file():
-                return complete(config), read_state(folder / name)
+                return cls.complete(config), read_state(folder / name)
         raise WeightsError(f"{str(folder)!r} holds neither pytorch_model.bin nor model.safetensors; put one beside config.json")
 
     def frames(self, samples: int) -> tuple[int, ...]:

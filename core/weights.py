@@ -20,7 +20,7 @@ from .registry import Entry
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["bundled_folder", "find", "fingerprint", "load_strict", "read_json", "read_state", "save_folder"]
+__all__ = ["bundled_folder", "find", "fingerprint", "load_strict", "read_checkpoint", "read_json", "read_state", "save_folder"]
 
 FORMAT = 1  # of our own folders: config.json + model.safetensors
 _BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
@@ -100,32 +100,48 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def read_checkpoint(path: Path) -> Any:
+    """What a `.pt`, `.th` or `.bin` file holds, tensors and plain values; code in it is never run. Raises `WeightsError`."""
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"{str(path)!r} does not exist") from None
+    except Exception as error:  # unpickling errors are of many kinds, and the message may hold the hostile code's name
+        if "Unsupported" in str(error) or "weights_only" in str(error).lower():
+            raise WeightsError(f"{str(path)!r} holds pickled code, which is refused: only tensors are read") from None
+        raise WeightsError(_damaged(path, error)) from None
+
+
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict from `.safetensors`, or from `.pt`/`.th`/`.bin` without ever executing code in it.
+    """A state dict from `.safetensors`, or from a file that `read_checkpoint` reads.
 
     A checkpoint that nests its tensors under `state_dict`, `model` or `best_state` is unwrapped. Raises `WeightsError`.
     """
     import torch
 
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
 
+        try:
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError(f"{str(path)!r} does not exist") from None
-    except Exception as error:  # unpickling errors are of many kinds, and the message may hold the hostile code's name
-        first = str(error).strip().split("\n")[0][:200]
-        if "Unsupported" in str(error) or "weights_only" in str(error).lower():
-            raise WeightsError(f"{str(path)!r} holds pickled code, which is refused: only tensors are read") from None
-        raise WeightsError(f"{str(path)!r} is damaged or not a checkpoint: {first}") from None
+        except FileNotFoundError:
+            raise WeightsError(f"{str(path)!r} does not exist") from None
+        except Exception as error:  # safetensors' own kind, and whatever a damaged header makes of tensors
+            raise WeightsError(_damaged(path, error)) from None
+    state = read_checkpoint(path)
     for key in ("state_dict", "model", "best_state"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{str(path)!r} does not hold a state dict of tensors")
     return state
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    first = str(error).strip().split("\n")[0][:200]
+    return f"{str(path)!r} is damaged or not a checkpoint: {first}"
 
 
 def load_strict(network: torch.nn.Module, state: Mapping[str, torch.Tensor], name: str) -> None:
