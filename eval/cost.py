@@ -1,0 +1,185 @@
+"""What an entry costs: speed, memory, size and latency, measured in a process of its own while nothing else of the run works."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..core.audio import Audio
+from ..core.loading import load
+from ..core.weights import bundled_folder
+from . import anchors
+from .entrants import Entrant
+from .journal import Cell
+from .metric import Metric
+from .playing import reason
+
+if TYPE_CHECKING:
+    from ..core.model import Model
+
+__all__ = ["COSTS", "VERSION", "cost", "first_output", "measure"]
+
+VERSION = 1  # of the way it is measured
+SECONDS = 9.7  # of speech, at most
+BUDGET = 20.0  # seconds that the three rounds may take, about: a slow model is given less speech
+ROUNDS = 3
+BLOCK = 0.02  # seconds pushed at a time
+COMMAND = "from voxzoo.eval.cost import serve; serve()"
+THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+
+_TIMED = (
+    f"median of {ROUNDS} rounds over one clip of speech of at most {SECONDS} s (entries' `cost` says how long), one thread, in a "
+    "fresh process after a warm-up; below 1 is faster than real time. Anchors: the ffmpeg call with the start of its process"
+)
+COSTS = (
+    Metric("rtf_encode", "RTF encode", "s/s", "lower", f"real-time factor of encode: {_TIMED}", digits=3),
+    Metric("rtf_decode", "RTF decode", "s/s", "lower", f"real-time factor of decode: {_TIMED}", digits=3),
+    Metric("peak_memory", "Memory", "MB", "lower", "highest resident memory (ru_maxrss, 10^6 bytes) of the process that loads the "
+           "model, encodes and decodes that clip and streams, less that of the same process before it loads the model (both in "
+           "the entries' `cost`); on a GPU the highest memory allocated there. Anchors: of the ffmpeg processes, whole", digits=0),
+    Metric("parameters", "Parameters", "millions", None, "parameters of the whole model, codebooks included", digits=2),
+    Metric("latency_algorithmic", "Latency", "ms", "lower", "what streaming encode and decode must wait for, as the model's facts "
+           "state", digits=1),
+    Metric("latency_first", "First sound", "ms", "lower", "time from the first sample going in to the first sample coming out of "
+           "the streaming encoder and decoder in turn, blocks of 20 ms arriving in real time: waiting and computing", digits=1),
+)  # fmt: skip
+
+
+def cost(entrant: Entrant, device: str = "cpu") -> Cell:
+    """Values and reasons of `COSTS`, and `about`: how they were measured. Never raises for what the process does."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", COMMAND], input=pickle.dumps((entrant, device)), capture_output=True,
+            env={**os.environ, **THREADS} if device == "cpu" else None,
+        )  # fmt: skip
+        lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+        if done.returncode == 0 and lines:
+            cell: Cell = json.loads(lines[-1])
+            return cell
+        words = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        problem = words[-1] if words else f"the process that measures it ended with status {done.returncode}"
+    except (OSError, ValueError) as error:
+        problem = reason(error)
+    return {"values": {}, "reasons": {metric.name: problem for metric in COSTS}, "about": {}}
+
+
+def serve() -> None:
+    """The life of the measuring process: an entry on stdin, one line of JSON on stdout."""
+    entrant, device = pickle.loads(sys.stdin.buffer.read())
+    print(json.dumps(measure(entrant, device)))
+
+
+def measure(entrant: Entrant, device: str = "cpu") -> Cell:
+    """Measure in this process; see `cost`, which gives it one of its own."""
+    speech = Audio.read(bundled_folder("demo") / "speech.wav")
+    return _anchor(entrant.anchor, speech) if entrant.anchor else _model(entrant, device, speech)
+
+
+def _anchor(anchor: anchors.Anchor, speech: Audio) -> Cell:
+    data = anchors.encode(anchor, speech)
+    given = speech.resample(anchor.sample_rate)
+    values = {
+        "rtf_encode": _median(lambda: anchors.encode(anchor, given)) / speech.duration,
+        "rtf_decode": _median(lambda: anchors.decode(anchor, data)) / speech.duration,
+        "peak_memory": _resident(resource.RUSAGE_CHILDREN),
+    }
+    reasons = {
+        "parameters": "a classical codec has no trained parameters",
+        "latency_algorithmic": "not stated for anchors",
+        "latency_first": "ffmpeg is called on whole clips",
+    }
+    return {"values": values, "reasons": reasons, "about": {"seconds": speech.duration, "measured": "ffmpeg processes"}}
+
+
+def _model(entrant: Entrant, device: str, speech: Audio) -> Cell:
+    import torch
+
+    if device == "cpu":
+        torch.set_num_threads(1)
+    base = _resident()
+    model = load(entrant.model, weights=entrant.weights, device=device)
+    speech = speech.resample(model.facts.sample_rate)
+    clip = _bounded(model, entrant.streams, speech)
+    tokens = model.encode(clip, streams=entrant.streams)
+    values = {
+        "rtf_encode": _median(lambda: model.encode(clip, streams=entrant.streams).numpy()) / clip.duration,
+        "parameters": model.facts.params / 1e6,
+        "latency_algorithmic": 1000 * model.facts.latency,
+    }
+    reasons: dict[str, str] = {}
+    steps: tuple[tuple[str, Callable[[], float]], ...] = (
+        ("rtf_decode", lambda: _median(lambda: model.decode(tokens)) / clip.duration),
+        ("latency_first", lambda: 1000 * first_output(model, speech, entrant.streams)),
+    )
+    for name, step in steps:
+        try:
+            values[name] = step()
+        except Exception as error:
+            reasons[name] = reason(error)
+    peak = _resident()
+    values["peak_memory"] = torch.cuda.max_memory_allocated() / 1e6 if device.startswith("cuda") else peak - base
+    about = {"seconds": clip.duration, "base_memory": base, "peak_resident": peak, "threads": torch.get_num_threads(),
+             "device": device}  # fmt: skip
+    return {"values": values, "reasons": reasons, "about": about}
+
+
+def _bounded(model: Model, streams: int | None, speech: Audio) -> Audio:
+    """As much of the speech as fits the budget, after a warm-up."""
+    second = Audio(speech.samples[: speech.sample_rate], speech.sample_rate)
+    took = 0.0
+    for _ in range(2):  # the first call sets things up
+        began = time.perf_counter()
+        tokens = model.encode(second, streams=streams)
+        try:
+            model.decode(tokens)
+        except Exception:  # told where decode is measured
+            break
+        finally:
+            took = time.perf_counter() - began
+    seconds = max(1.0, min(SECONDS, BUDGET / (ROUNDS * max(took, 1e-6))))
+    return Audio(speech.samples[: round(seconds * speech.sample_rate)], speech.sample_rate)
+
+
+def _median(call: Callable[[], Any]) -> float:
+    """Seconds."""
+    took = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+def first_output(model: Model, speech: Audio, streams: int | None = None) -> float:
+    """Seconds until the first sample comes out when `speech` (at the model's rate) goes in, 20 ms at a time, in real time.
+
+    A block is worked on when it has arrived and the one before it is done. Raises `VoxzooError` where the model cannot stream,
+    `ValueError` when nothing came out before the speech ended.
+    """
+    block = round(BLOCK * model.facts.sample_rate)
+    now = 0.0
+    with model.stream_encoder(streams=streams) as encoder, model.stream_decoder() as decoder:
+        for start in range(0, len(speech), block):
+            part = speech.samples[start : start + block]
+            began = time.perf_counter()
+            tokens = encoder.push(part)
+            heard = len(decoder.push(tokens)) if tokens.codes[0].shape[1] else 0
+            arrived = (start + len(part)) / model.facts.sample_rate
+            now = max(now, arrived) + time.perf_counter() - began
+            if heard:
+                return now
+    raise ValueError(f"no sound came out in {speech.duration:.1f} s")
+
+
+def _resident(who: int = resource.RUSAGE_SELF) -> float:
+    """Highest resident memory so far, in 10^6 bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(who).ru_maxrss * unit / 1e6
