@@ -1,0 +1,191 @@
+"""What an analysis works on: a folder of token shards, or sound and the model that tokenizes it."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.audio import Audio
+from ..core.errors import CorpusError, ModelError, VoxzooError
+from ..core.resampling import SOXR
+from ..corpus.clips import Clip, printable
+from ..corpus.shards import Dataset, open_dataset
+from .record import Record
+from .row_groups import row_groups
+from .shard_clips import sample_clips
+
+if TYPE_CHECKING:
+    from ..core.model import Model
+    from ..corpus.plan import Scan
+
+__all__ = ["Options", "ShardInput", "SoundInput", "read_sounds"]
+
+SHARD_CLIPS, SOUND_CLIPS = 500, 50  # for the groups that look at single clips
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to analyze.
+
+    Attributes:
+        source: a folder of token shards, or a source of sound (see `corpus.sources.open_source`).
+        output: folder for the results.
+        model: "NAME" or "NAME:K", a model with its first K codebooks; None for shards.
+        groups: of `analysis.GROUPS`; None: tokens, and robustness where there is a model.
+        workers: processes that tokenize and count; None: as many as there are cores.
+        limit: only the first so many clips.
+        clips: so many clips, drawn at random, for the groups that look at single clips; None: 500 of shards, 50 of sound.
+        seed: of all that is random.
+        noise, rir: sources of recorded noise and of room responses, for robustness.
+        weights, device, resampler: as `voxzoo.load` takes them.
+        quiet: no progress.
+    """
+
+    source: str
+    output: str
+    model: str | None = None
+    groups: Sequence[str] | None = None
+    workers: int | None = None
+    limit: int | None = None
+    clips: int | None = None
+    seed: int = 0
+    noise: str | None = None
+    rir: str | None = None
+    weights: str | None = None
+    device: str = "cpu"
+    resampler: str = SOXR
+    quiet: bool = False
+
+
+class ShardInput:
+    """A folder of token shards.
+
+    Raises:
+        CorpusError: it is not one, or holds no clips.
+        VoxzooError: a model was given as well.
+    """
+
+    model: Model | None = None
+
+    def __init__(self, options: Options) -> None:
+        if options.model is not None:
+            raise VoxzooError(f"{options.source!r} holds tokens already, and -m is for sound: leave it out, or give the sound")
+        self.options, self.problems = options, dict[str, str]()
+        self.dataset = open_dataset(options.source)
+        self.clips = sum(group.rows for group in row_groups(self.dataset, options.limit)[0])
+
+    def about(self) -> dict[str, Any]:
+        """Of the source and the model."""
+        source = {"path": printable(self.options.source), "kind": "shards", "clips": self.clips,
+                  "shards": len(self.dataset.shards), "complete": self.dataset.complete}  # fmt: skip
+        return {"source": source, "model": self.dataset.facts.name, "fingerprint": self.dataset.fingerprint,
+                "facts": self.dataset.facts.to_dict()}  # fmt: skip
+
+    @contextmanager
+    def tokens(self) -> Iterator[tuple[Dataset, int | None]]:
+        """The shards, and how many of their clips are wanted."""
+        yield self.dataset, self.options.limit
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Clips drawn at random, without sound."""
+        clips = sample_clips(self.dataset, self.options.clips or SHARD_CLIPS, self.options.seed, self.options.limit)
+        return [Record(c.id, None, [z[0] for z in c.tokens.codes], self.dataset.facts, c.columns) for c in clips]
+
+
+class SoundInput:
+    """A source of sound, and a model.
+
+    Attributes:
+        problems: clips that could not be read, with the reason.
+
+    Raises:
+        CorpusError: a source that cannot be used.
+        VoxzooError: no model, or one that cannot be loaded.
+    """
+
+    def __init__(self, options: Options) -> None:
+        from ..core.loading import load
+        from ..corpus.plan import scan
+        from ..corpus.sources import open_source
+
+        if options.model is None:
+            raise VoxzooError(f"{options.source!r} is no folder of token shards; to analyze sound, name a model with -m")
+        self.options, self.problems = options, dict[str, str]()
+        self.name, self.streams = _split(options.model)
+        self.source = open_source(options.source)
+        self.found: Scan = scan(self.source, options.limit)
+        self.clips = self.found.clips
+        self.model: Model = load(self.name, weights=options.weights, device=options.device, resampler=options.resampler)
+        if self.streams is not None and not 1 <= self.streams <= self.model.facts.streams:
+            raise ModelError(
+                f"{options.model!r} asks for {self.streams} codebooks; {self.name} has 1 to {self.model.facts.streams}"
+            )
+
+    def about(self) -> dict[str, Any]:
+        """Of the source and the model."""
+        source = {"path": printable(self.options.source), "kind": self.source.kind, "clips": self.found.clips,
+                  "sha256": self.found.sha256}  # fmt: skip
+        return {"source": source, "model": self.options.model, "fingerprint": self.model.fingerprint,
+                "facts": self.model.facts.to_dict()}  # fmt: skip
+
+    @contextmanager
+    def tokens(self) -> Iterator[tuple[Dataset, int | None]]:
+        """Tokens of all clips, in shards that are there for as long as they are looked at."""
+        from ..corpus import engine
+
+        options = self.options
+        with tempfile.TemporaryDirectory(prefix=".tokens-", dir=options.output) as folder:
+            asked = engine.Options(options.source, folder, self.name, options.weights, options.device, options.resampler,
+                                   self.streams, options.workers, limit=options.limit, quiet=options.quiet)  # fmt: skip
+            summary = engine.tokenize(asked)
+            if summary.rejected:
+                self.problems["tokens"] = f"{summary.rejected} of {self.clips} clips could not be tokenized"
+            yield open_dataset(folder), None
+
+    @cached_property
+    def sounds(self) -> list[tuple[Clip, Audio]]:
+        """Clips drawn at random, as read; those that cannot be read are left out."""
+        wanted = np.random.default_rng(self.options.seed).permutation(self.clips)[: self.options.clips or SOUND_CLIPS]
+        chosen = set(wanted.tolist())
+        clips = [clip for i, clip in enumerate(itertools.islice(self.source.clips(), self.clips)) if i in chosen]
+        read, problems = read_sounds(clips)
+        self.problems |= problems
+        if not read:
+            raise CorpusError(f"none of {len(clips)} clips can be read: {next(iter(problems.values()))}")
+        return read
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """The same clips with their codes."""
+        records = []
+        for clip, audio in self.sounds:
+            tokens = self.model.encode(audio, streams=self.streams).numpy()
+            records.append(Record(clip.id, audio, [codes[0] for codes in tokens.codes], self.model.facts, clip.columns))
+        return records
+
+
+def _split(label: str) -> tuple[str, int | None]:
+    """("vox-rvq-16k", 2) of "vox-rvq-16k:2"."""
+    name, colon, streams = label.rpartition(":")
+    return (name, int(streams)) if colon and streams.isdigit() else (label, None)
+
+
+def read_sounds(clips: Sequence[Clip]) -> tuple[list[tuple[Clip, Audio]], dict[str, str]]:
+    """The clips that can be read, with their sound; and the reason for each of the others, by id."""
+    read, problems = [], {}
+    for clip in clips:
+        try:
+            if clip.problem is not None:
+                raise CorpusError(clip.problem)
+            read.append((clip, Audio.read(clip.open())))
+        except VoxzooError as error:
+            problems[clip.id] = str(error)
+    return read, problems
