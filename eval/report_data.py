@@ -1,0 +1,103 @@
+"""What the page of a report holds: the results in columns, without repeated keys, and the sound of the examples."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.audio import Audio
+from ..core.errors import AudioError
+from .bootstrap import DEFINITION
+from .pictures import LEVELS, Scale, levels, palette, png, scale_of, spectrogram
+from .token_definitions import DEFINITIONS
+
+__all__ = ["page_data", "to_json"]
+
+DIGITS = 7  # significant, of the values of single clips
+
+
+def page_data(results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """JSON-able: `results` with `clips` turned into columns and `examples` into tracks with picture and sound.
+
+    `values[metric][entry]` lists the values clip by clip, and `reasons` holds [clip, entry, metric, text] where there is a
+    reason instead; entries and metrics go by their number. Sound is read from `folder`; a file that is missing or damaged is
+    a track with the reason.
+    """
+    clips = results.get("clips") or []
+    labels = [entry["label"] for entry in results["entries"]]
+    names = [metric["name"] for metric in results["metrics"]]
+    examples, scale = _examples(results.get("examples") or [], folder)
+    return {
+        **{key: results.get(key) for key in ("format", "about", "metrics", "entries", "tests", "calibration")},
+        "clips": [{key: clip.get(key) for key in ("id", "seconds", "speaker", "text")} for clip in clips],
+        "values": [[[_number(clip, label, name) for clip in clips] for label in labels] for name in names],
+        "reasons": _reasons(clips, labels, names),
+        "examples": examples,
+        "spectrogram": {"low": scale.low, "high": scale.high, "palette": palette().tolist(), "levels": LEVELS},
+        "notes": {"statistics": DEFINITION, "tokens": DEFINITIONS},
+    }
+
+
+def _number(clip: Mapping[str, Any], label: str, name: str) -> float | None:
+    value = (clip["values"].get(label) or {}).get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _reasons(clips: Sequence[Mapping[str, Any]], labels: Sequence[str], names: Sequence[str]) -> list[list[Any]]:
+    found = []
+    for i, clip in enumerate(clips):
+        reasons = clip.get("reasons") or {}
+        for j, label in enumerate(labels):
+            of_label = reasons.get(label) or {}
+            found += [[i, j, k, of_label[name]] for k, name in enumerate(names) if name in of_label]
+    return found
+
+
+def _examples(examples: Sequence[Mapping[str, Any]], folder: Path) -> tuple[list[dict[str, Any]], Scale]:
+    shown, pictures = [], []
+    for example in examples:
+        files = {"original": example["original"], **example["decoded"]}
+        tracks = [_track(label, folder / path, example["codes"].get(label)) for label, path in files.items()]
+        shown.append({"id": example["id"], "seconds": example["seconds"], "tracks": tracks})
+        pictures += [track["picture"] for track in tracks if track["picture"] is not None]
+    scale, colours = scale_of(pictures), palette()
+    for track in (track for example in shown for track in example["tracks"]):
+        if track["picture"] is not None:
+            track["picture"] = _base64(png(levels(track["picture"], scale), colours))
+    return shown, scale
+
+
+def _track(label: str, path: Path, codes: Any) -> dict[str, Any]:
+    """`picture` is still the array: its colours hang on all the pictures."""
+    track: dict[str, Any] = {"label": label, "codes": codes, "audio": None, "picture": None, "problem": ""}
+    try:
+        audio, data = Audio.read(path), path.read_bytes()
+        return {**track, "audio": _base64(data), "picture": spectrogram(audio), "rate": audio.sample_rate}
+    except (AudioError, OSError) as error:
+        return {**track, "problem": str(error)}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def to_json(data: Any) -> str:
+    """JSON that may stand in a `<script>` element: no `<` in it, no NaN (they are null)."""
+    text = json.dumps(_finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {str(key): _finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(value) for value in data]
+    return data
