@@ -81,7 +81,7 @@ def _cell(stream: Mapping[str, Any], key: str) -> str:
 def rate_rows(section: Mapping[str, Any]) -> list[list[str]]:
     """The rates of all streams: [what, bit/s, against nominal]."""
     rates = section["rates"]
-    found = [(text, rates[key]) for key, text in RATES.items()]
+    found = [(text + ("*" if rates.get(f"{key}_biased") else ""), rates[key]) for key, text in RATES.items()]
     found += [(f"held-out {n}-gram", bits) for n, bits in rates["ngram"].items() if n != "missing"]
     stream = section["bitstream"]
     if "missing" not in stream:
@@ -95,8 +95,8 @@ def rate_rows(section: Mapping[str, Any]) -> list[list[str]]:
 def _tokens(section: Mapping[str, Any]) -> Iterator[str]:
     sample = section["sample"]
     yield (
-        f"{number(section['clips'])} clips, {number(section['seconds'])} s, {number(section['tokens'])} tokens. Held-out n-grams: "
-        f"{number(sample['clips'])} clips ({percent(sample['share'])} of the tokens), {number(sample['held_out'])} of them held out."
+        f"{number(section['clips'])} clips, {number(section['seconds'])} s, {number(section['tokens'])} tokens. For n-grams: "
+        f"{number(sample['clips'])} clips ({percent(sample['share'])} of the tokens), {number(sample['held_out'])} held out."
     )
     yield _table(rate_rows(section))
     if "missing" in section["rates"]["ngram"]:
@@ -119,23 +119,21 @@ def robustness_rows(section: Mapping[str, Any]) -> list[list[str]]:
     """A row for each transform and check: unit edit distance in percent, frames that agree."""
     distances, agreements = section.get("unit_edit_distance", {}), section.get("agreement", {})
     chance = section.get("chance", {})
-    rows = [["disturbance", "UED, stream 0", "UED, frames", "agreement", ""]]
+    rows = [["disturbance", "UED, stream 0", "UED, frames", "agreement", "missing"]]
     entries = [(name, distances.get(name, {}), agreements.get(name, {})) for name in dict.fromkeys([*distances, *agreements])]
     entries.append(("(by chance)", chance.get("unit_edit_distance", {}), chance.get("agreement", {})))
     for name, distance, agreement in entries:
         coding = distance.get("deduplicated", {})
-        first, frames = (coding.get("streams") or [{}])[0], coding.get("frames", {})
+        values = [(coding.get("streams") or [{}])[0].get("weighted"), coding.get("frames", {}).get("weighted")]
+        cells = ["" if value is None else f"{value:.1f} %" for value in values]
         reason = distance.get("missing") or agreement.get("missing") or ""
-        cells = [
-            f"{value:.1f} %" if isinstance(value, (int, float)) else ""
-            for value in (first.get("weighted"), frames.get("weighted"))
-        ]
-        rows.append([name, *cells, percent(agreement.get("share")), f"missing: {reason}" if reason else ""])
+        rows.append([name, *cells, percent(agreement.get("share")), reason])
     return rows
 
 
 def _robustness(section: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{number(section.get('clips'))} clips, {number(section.get('seconds'))} s. UED: unit edit distance, length-weighted, de-duplicated."
+    heard = f"{number(section.get('clips'))} clips, {number(section.get('seconds'))} s"
+    yield f"{heard}. UED: unit edit distance in percent of the clean units, length-weighted, de-duplicated."
     yield _table(robustness_rows(section))
 
 
@@ -182,10 +180,8 @@ def markdown(results: Mapping[str, Any], images: Sequence[tuple[str, str]] = ())
     """All of an analysis: about, a part for each group, plots (file name, title), definitions."""
     about = results["about"]
     source = ", ".join(f"{key}: {value}" for key, value in about["source"].items())
-    parts = [
-        f"# Analysis of {about['model']}",
-        f"Source: {source}. Model fingerprint {about['fingerprint']}. Voxzoo {about['voxzoo']}.",
-    ]
+    made = f"Model fingerprint {about['fingerprint']}. Voxzoo {about['voxzoo']}, numpy {about['numpy']}."
+    parts = [f"# Analysis of {about['model']}", f"Source: {source}. {made}"]
     for name, section in results["groups"].items():
         parts.append(f"## {name.capitalize()}")
         if "missing" in section:
@@ -214,5 +210,6 @@ def summary(results: Mapping[str, Any]) -> list[list[list[str]]]:
     if "missing" not in groups.get("tokens", {"missing": ""}):
         tables += [rate_rows(groups["tokens"]), stream_rows(groups["tokens"], SHORT)]
     if "missing" not in groups.get("robustness", {"missing": ""}):
-        tables.append([row[:4] for row in robustness_rows(groups["robustness"])])
+        rows = robustness_rows(groups["robustness"])
+        tables.append([row[:4] for row in rows if not row[4] or row is rows[0]])
     return tables

@@ -156,12 +156,15 @@ def _rates(statistics: TokenStatistics, streams: Sequence[dict[str, Any]]) -> di
     missing = [stream["ngram"] for stream in streams if "missing" in stream["ngram"]]
     ngram = missing[0] if missing else {str(n): total([s["ngram"][str(n)] for s in streams]) for n in ORDERS}
     cross = [streams[0]["entropy"], *(stream["cross_codebook_entropy"] for stream in streams[1:])]
+    biased = {name: any(s.get(f"{name}_biased", False) for s in streams) for name in ("conditional", "cross_codebook")}
     return {
         "nominal": total([math.log2(size) for size in statistics.sizes]),
         "packed": total([float((size - 1).bit_length()) for size in statistics.sizes]),
         "entropy": total([stream["entropy"] for stream in streams]),
         "conditional": total([stream["conditional_entropy"] for stream in streams]),
+        "conditional_biased": biased["conditional"],
         "cross_codebook": total(cross),
+        "cross_codebook_biased": biased["cross_codebook"],
         "ngram": ngram,
     }
 
