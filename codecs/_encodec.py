@@ -101,7 +101,7 @@ class EncodecNetwork(nn.Module):
 
 
 def _encoder(c: EncodecConfig) -> list[nn.Module]:
-    kind = {"causal": c.use_causal_conv, "weight_norm": c.norm_type == "weight_norm"}
+    kind: dict[str, Any] = {"causal": c.use_causal_conv, "norm": c.norm_type}
     width = c.num_filters
     layers: list[nn.Module] = [Conv(c.audio_channels, width, c.kernel_size, **kind)]
     for ratio in reversed(c.upsampling_ratios):
@@ -112,7 +112,7 @@ def _encoder(c: EncodecConfig) -> list[nn.Module]:
 
 
 def _decoder(c: EncodecConfig) -> list[nn.Module]:
-    kind = {"causal": c.use_causal_conv, "weight_norm": c.norm_type == "weight_norm"}
+    kind: dict[str, Any] = {"causal": c.use_causal_conv, "norm": c.norm_type}
     width = c.num_filters * 2 ** len(c.upsampling_ratios)
     layers: list[nn.Module] = [Conv(c.hidden_size, width, c.kernel_size, **kind), Recurrent(width, c.num_lstm_layers)]
     for ratio in c.upsampling_ratios:
@@ -122,7 +122,7 @@ def _decoder(c: EncodecConfig) -> list[nn.Module]:
     return [*layers, Activation(), Conv(width, c.audio_channels, c.last_kernel_size, **kind)]
 
 
-def _residuals(c: EncodecConfig, width: int, kind: dict[str, bool]) -> list[nn.Module]:
+def _residuals(c: EncodecConfig, width: int, kind: dict[str, Any]) -> list[nn.Module]:
     return [
         Residual(width, c.residual_kernel_size, c.dilation_growth_rate**i, c.compress, c.use_conv_shortcut, **kind)
         for i in range(c.num_residual_layers)

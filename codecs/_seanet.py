@@ -1,4 +1,4 @@
-"""The SEANet encoder and decoder with residual vector quantisation, as EnCodec uses them (Defossez et al. 2022).
+"""The SEANet encoder and decoder with residual vector quantisation, as EnCodec (Defossez et al. 2022) and Mimi use them.
 
 Written against the published checkpoints: parameter names and shapes are theirs. Sound runs channels last, (B, L, D), the
 layout in which CPUs convolve fastest. Every layer maps `(x, state, lengths)` to the same three, so one body serves whole
@@ -14,7 +14,7 @@ Letters: B batch, L positions at the layer's rate, N frames, D channels, K strea
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,8 @@ from torch import Tensor, nn
 FEW_STEPS = 4  # up to so many, an LSTM goes step by step
 Lengths = list[int] | None
 Passed = tuple[Tensor, Any, Lengths]
+Norm = Literal["weight_norm", "time_group_norm", "none"]
+Pad = Literal["reflect", "constant", "replicate"]
 
 
 class Kernel(nn.Module):
@@ -33,14 +35,14 @@ class Kernel(nn.Module):
 
     laid: Tensor
 
-    def __init__(self, weight: Tensor, biases: int, weight_norm: bool) -> None:
+    def __init__(self, weight: Tensor, biases: int | None, weight_norm: bool) -> None:
         super().__init__()
         if weight_norm:
             self.weight_g = nn.Parameter(weight.norm(dim=(1, 2), keepdim=True))
             self.weight_v = nn.Parameter(weight)
         else:
             self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.empty(biases).uniform_(-0.1, 0.1))
+        self.bias = None if biases is None else nn.Parameter(torch.empty(biases).uniform_(-0.1, 0.1))
         self.weight_norm = weight_norm
         self.register_buffer("laid", None, persistent=False)
 
@@ -63,17 +65,21 @@ def normalised(norm: nn.GroupNorm | None, x: Tensor) -> Tensor:
 
 
 class Conv(nn.Module):
-    """Convolution padded by reflection: on the left where causal, on both sides otherwise; the last stride is completed.
+    """Convolution padded on the left where causal, on both sides otherwise; the last stride is completed.
 
+    `pad`: "reflect"; or, for causal ones that are given whole strides, "constant" (zeros) or "replicate" (the first position).
     Where a clip is too short to be reflected, it is first continued by zeros.
     """
 
     def __init__(
-        self, inside: int, outside: int, width: int, stride: int = 1, dilation: int = 1, *, causal: bool, weight_norm: bool
-    ) -> None:
+        self, inside: int, outside: int, width: int, stride: int = 1, dilation: int = 1, *, causal: bool, norm: Norm,
+        pad: Pad = "reflect", bias: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.conv = Kernel(random_kernel(outside, inside, width, inside * width), outside, weight_norm)
-        self.norm = None if weight_norm else nn.GroupNorm(1, outside)
+        kernel = random_kernel(outside, inside, width, inside * width)
+        self.conv = Kernel(kernel, outside if bias else None, norm == "weight_norm")
+        self.norm = nn.GroupNorm(1, outside) if norm == "time_group_norm" else None
+        self.pad = pad
         self.width, self.stride, self.dilation, self.causal = width, stride, dilation, causal
         self.flat = width == 1 or (inside == 1 and dilation == 1)  # a matrix product does it, and faster
         self.reach = (width - 1) * dilation + 1 - stride  # positions before its own stride that an output sees
@@ -92,7 +98,7 @@ class Conv(nn.Module):
             return normalised(self.norm, self._convolved(self._surrounded(x))), None, None
         seen = x
         if self.reach:
-            seen = torch.cat([self._mirrored(x, lengths) if state is None else state, x], dim=1)
+            seen = torch.cat([self._before(x, lengths) if state is None else state, x], dim=1)
         if self.stride > 1:
             seen, lengths = self._completed(seen, lengths, state is None)
         return normalised(self.norm, self._convolved(seen)), seen[:, seen.shape[1] - self.reach :].clone(), lengths
@@ -105,8 +111,11 @@ class Conv(nn.Module):
         y = F.conv2d(image, self.conv.laid, self.conv.bias, (1, self.stride), 0, (1, self.dilation))
         return y[:, :, 0].transpose(1, 2)
 
-    def _mirrored(self, x: Tensor, lengths: Lengths) -> Tensor:
-        """The `reach` positions before the start: the first ones mirrored, zeros taken as following a short clip."""
+    def _before(self, x: Tensor, lengths: Lengths) -> Tensor:
+        """The `reach` positions before the start. Mirrored, they are the first ones, zeros taken as following a short clip."""
+        if self.pad != "reflect":
+            first = x[:, :1] if self.pad == "replicate" else torch.zeros_like(x[:, :1])
+            return first.expand(-1, self.reach, -1)
         head = x[:, : self.reach + 1]
         if lengths is not None:
             ends = torch.tensor(lengths, device=x.device)
@@ -143,10 +152,10 @@ class Upsample(nn.Module):
     Each stride of the output is a linear function of two neighbouring positions of the input, and is computed so.
     """
 
-    def __init__(self, inside: int, outside: int, stride: int, *, causal: bool, weight_norm: bool) -> None:
+    def __init__(self, inside: int, outside: int, stride: int, *, causal: bool, norm: Norm) -> None:
         super().__init__()
-        self.conv = Kernel(random_kernel(inside, outside, 2 * stride, 2 * inside), outside, weight_norm)
-        self.norm = None if weight_norm else nn.GroupNorm(1, outside)
+        self.conv = Kernel(random_kernel(inside, outside, 2 * stride, 2 * inside), outside, norm == "weight_norm")
+        self.norm = nn.GroupNorm(1, outside) if norm == "time_group_norm" else None
         self.stride, self.causal = stride, causal
 
     def fold(self) -> None:
@@ -158,8 +167,9 @@ class Upsample(nn.Module):
         """state: the last position (B, 1, D) before x, which still sounds in x's first stride."""
         before = torch.zeros_like(x[:, :1]) if state is None else state
         seen = torch.cat([before, x], dim=1) if self.causal else F.pad(x, (0, 0, 1, 1))
-        y = F.linear(torch.cat([seen[:, :-1], seen[:, 1:]], dim=2), self.conv.laid, self.conv.bias.repeat(self.stride))
-        y = normalised(self.norm, y.reshape(len(y), -1, self.conv.bias.shape[0]))
+        bias = cast(Tensor, self.conv.bias)
+        y = F.linear(torch.cat([seen[:, :-1], seen[:, 1:]], dim=2), self.conv.laid, bias.repeat(self.stride))
+        y = normalised(self.norm, y.reshape(len(y), -1, len(bias)))
         if not self.causal:
             start = self.stride - self.stride // 2
             y = y[:, start : start + x.shape[1] * self.stride]
@@ -210,7 +220,7 @@ class Activation(nn.Module):
 class Residual(nn.Module):
     """A wide and a 1-wide convolution at reduced width, beside a 1-wide shortcut (or none)."""
 
-    def __init__(self, dim: int, width: int, dilation: int, compress: int, shortcut: bool, **kind: bool) -> None:
+    def __init__(self, dim: int, width: int, dilation: int, compress: int, shortcut: bool, **kind: Any) -> None:
         super().__init__()
         hidden = dim // compress
         wide = Conv(dim, hidden, width, dilation=dilation, **kind)

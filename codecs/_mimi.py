@@ -1,0 +1,320 @@
+"""The network of Mimi: SEANet, a causal transformer on each side at 25 Hz, and a quantizer in two parts at 12.5 Hz.
+
+Défossez et al. 2024, "Moshi: a speech-text foundation model for real-time dialogue", arXiv:2410.00037; published at
+github.com/kyutai-labs/moshi and in `transformers`, whose parameter names these are. Every part maps `(x, state)` to its output
+and the state for what follows, so that whole clips and streams in both directions are one piece of code.
+
+Letters: B batch, L positions, N frames, D channels, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core.errors import ModelError
+from ._seanet import Activation, Codebook, Conv, Residual, Stack, Upsample
+
+__all__ = ["MimiConfig", "Network"]
+
+STEADY = 16  # rows: products of fewer are rounded otherwise than those of many, which would move codes between chunk sizes
+
+
+@dataclass(frozen=True)
+class MimiConfig:
+    """Every size of the codec, under the names of the published `config.json`."""
+
+    sampling_rate: int = 24000  # Hz
+    num_filters: int = 64
+    hidden_size: int = 512
+    upsampling_ratios: tuple[int, ...] = (8, 6, 5, 4)  # of the decoder; the encoder takes them in reverse
+    num_residual_layers: int = 1
+    dilation_growth_rate: int = 2
+    kernel_size: int = 7
+    last_kernel_size: int = 3
+    residual_kernel_size: int = 3
+    compress: int = 2
+    num_hidden_layers: int = 8  # of each transformer
+    num_attention_heads: int = 8
+    intermediate_size: int = 2048
+    sliding_window: int = 250  # positions that attention sees, its own included
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-5
+    codebook_size: int = 2048
+    codebook_dim: int = 256
+    num_quantizers: int = 32
+    num_semantic_quantizers: int = 1
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> MimiConfig:
+        """Raises `ModelError` on a key that is not known and on sizes that do not fit."""
+        if unknown := set(config) - {f.name for f in fields(cls)}:
+            raise ModelError(f"Mimi has no setting {', '.join(sorted(unknown))}")
+        kept: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+        c = cls(**kept)
+        if not 1 <= c.num_semantic_quantizers < c.num_quantizers:
+            raise ModelError(
+                f"Mimi got num_semantic_quantizers {c.num_semantic_quantizers} of {c.num_quantizers}; expected fewer"
+            )
+        if c.hidden_size % (2 * c.num_attention_heads):
+            raise ModelError(f"Mimi got hidden_size {c.hidden_size}; expected an even number for each of its heads")
+        return c
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, with every field, so that equal models have equal fingerprints."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @property
+    def hop(self) -> int:
+        """Samples per frame: SEANet's hop, twice."""
+        return 2 * math.prod(self.upsampling_ratios)
+
+
+class Scale(nn.Module):
+    """A factor for each channel."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((dim,), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., D) -> (..., D)."""
+        return x * self.scale
+
+
+class Attention(nn.Module):
+    """Causal self-attention over the last `window` positions, with rotary positions (Su et al. 2021, arXiv:2104.09864)."""
+
+    def __init__(self, c: MimiConfig) -> None:
+        super().__init__()
+        self.heads, self.window, self.theta = c.num_attention_heads, c.sliding_window, c.rope_theta
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            self.add_module(name, nn.Linear(c.hidden_size, c.hidden_size, bias=False))
+
+    def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None, start: int, count: int) -> tuple[Tensor, Any]:
+        """x (B, L, D) of positions from `start` on, the first `count` of which are real; past: keys and values before them."""
+        q, k, v = (self._heads(name, x) for name in ("q_proj", "k_proj", "v_proj"))
+        q, k = self._turned(q, start), self._turned(k, start)
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        total = k.shape[2]
+        distance = torch.arange(total - x.shape[1], total, device=x.device)[:, None] - torch.arange(total, device=x.device)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=(distance >= 0) & (distance < self.window))
+        end = total - x.shape[1] + count
+        first = max(0, end - self.window + 1)
+        kept = (k[:, :, first:end].clone(), v[:, :, first:end].clone())
+        return cast(nn.Linear, self.o_proj)(mixed.transpose(1, 2).flatten(2)), kept
+
+    def _heads(self, name: str, x: Tensor) -> Tensor:
+        """(B, H, L, D / H)."""
+        y: Tensor = getattr(self, name)(x)
+        return y.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def _turned(self, x: Tensor, start: int) -> Tensor:
+        dim = x.shape[3]
+        slow = 1.0 / self.theta ** (torch.arange(0, dim, 2, device=x.device, dtype=torch.float32) / dim)
+        angles = torch.outer(torch.arange(start, start + x.shape[2], device=x.device).float(), slow)
+        cos, sin = (torch.cat([wave, wave], dim=1).to(x.dtype) for wave in (angles.cos(), angles.sin()))
+        a, b = x.chunk(2, dim=3)
+        return x * cos + torch.cat([-b, a], dim=3) * sin
+
+
+class MLP(nn.Module):
+    """Two linear layers with GELU between."""
+
+    def __init__(self, c: MimiConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(c.hidden_size, c.intermediate_size, bias=False)
+        self.fc2 = nn.Linear(c.intermediate_size, c.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., D) -> (..., D)."""
+        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return y
+
+
+class Block(nn.Module):
+    """Attention and MLP, each after a norm and before a scale, with a residual around it."""
+
+    def __init__(self, c: MimiConfig) -> None:
+        super().__init__()
+        self.self_attn, self.mlp = Attention(c), MLP(c)
+        self.input_layernorm = nn.LayerNorm(c.hidden_size, eps=c.norm_eps)
+        self.post_attention_layernorm = nn.LayerNorm(c.hidden_size, eps=c.norm_eps)
+        self.self_attn_layer_scale, self.mlp_layer_scale = Scale(c.hidden_size), Scale(c.hidden_size)
+
+    def forward(self, x: Tensor, past: Any, start: int, count: int) -> tuple[Tensor, Any]:
+        """See `Attention`."""
+        y, past = self.self_attn(self.input_layernorm(x), past, start, count)
+        x = x + self.self_attn_layer_scale(y)
+        return x + self.mlp_layer_scale(self.mlp(self.post_attention_layernorm(x))), past
+
+
+class Transformer(nn.Module):
+    """Blocks in a row. State: the positions so far, and keys and values of each block."""
+
+    def __init__(self, c: MimiConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Block(c) for _ in range(c.num_hidden_layers))
+
+    def forward(self, x: Tensor, state: tuple[int, list[Any]] | None = None) -> tuple[Tensor, tuple[int, list[Any]]]:
+        """x (B, L, D) -> the same shape, and the state for what follows."""
+        start, pasts = state or (0, [None] * len(self.layers))
+        count = x.shape[1]
+        x = F.pad(x, (0, 0, 0, max(0, STEADY - count)))
+        kept = []
+        for layer, past in zip(self.layers, pasts, strict=True):
+            x, past = layer(x, past, start, count)
+            kept.append(past)
+        return x[:, :count], (start + count, kept)
+
+
+class Doubled(nn.Module):
+    """Twice as many positions: a transposed convolution of width 4 and stride 2 on each channel for itself."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Module()
+        self.conv.weight = nn.Parameter(torch.randn(dim, 1, 4) / 2)
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (B, N, D) -> (B, 2 N, D); state: the frame (B, 1, D) before x."""
+        seen = torch.cat([torch.zeros_like(x[:, :1]) if state is None else state, x], dim=1)
+        early, late = (
+            cast(Tensor, self.conv.weight)[:, 0].t().unflatten(0, (2, 2))[[1, 0]]
+        )  # each (2, D): of the frame before, own
+        y = seen[:, :-1, None] * early + seen[:, 1:, None] * late
+        return y.flatten(1, 2), seen[:, -1:].clone()
+
+
+class Nearest(Codebook):
+    """Searched as the published code does it, through `torch.cdist`, so that near ties fall alike."""
+
+    def search(self, x: Tensor) -> Tensor:
+        """x (M, D) -> code of the nearest codeword (M,)."""
+        rows = F.pad(x, (0, 0, 0, max(0, STEADY - len(x))))
+        return torch.cdist(rows[None], self.embed[None])[0, : len(x)].argmin(1)
+
+
+class ResidualQuantizer(nn.Module):
+    """Residual vector quantisation between two projections."""
+
+    def __init__(self, c: MimiConfig, streams: int) -> None:
+        super().__init__()
+        self.input_proj = nn.Conv1d(c.hidden_size, c.codebook_dim, 1, bias=False)
+        self.output_proj = nn.Conv1d(c.codebook_dim, c.hidden_size, 1, bias=False)
+        books = [Nearest(c.codebook_size, c.codebook_dim, 2 ** (-1 - k / 4)) for k in range(streams)]
+        self.layers = nn.ModuleList(nn.ModuleDict({"codebook": book}) for book in books)
+
+    @property
+    def books(self) -> list[Nearest]:
+        """K codebooks."""
+        return [cast(Nearest, cast(nn.ModuleDict, layer)["codebook"]) for layer in self.layers]
+
+    def encode(self, latent: Tensor, streams: int) -> list[Tensor]:
+        """latent (B, N, D) -> codes of the first `streams` streams, each (B, N)."""
+        rows = F.pad(latent, (0, 0, 0, max(0, STEADY - latent.shape[1])))
+        left = F.linear(rows, self.input_proj.weight[:, :, 0])[:, : latent.shape[1]].flatten(0, 1)
+        codes = []
+        for book in self.books[:streams]:
+            codes.append(book.search(left))
+            left = left - F.embedding(codes[-1], book.embed)
+        return [c.view(latent.shape[:2]) for c in codes]
+
+    def decode(self, codes: Iterable[Tensor]) -> Tensor:
+        """Codes of the first streams, each (B, N) -> latent (B, N, D)."""
+        parts = [F.embedding(c, book.embed) for c, book in zip(codes, self.books, strict=False)]
+        return F.linear(torch.stack(parts).sum(0), self.output_proj.weight[:, :, 0])
+
+
+class SplitQuantizer(nn.Module):
+    """A semantic and an acoustic quantizer of the same latent; what they stand for is added up."""
+
+    def __init__(self, c: MimiConfig) -> None:
+        super().__init__()
+        self.first = c.num_semantic_quantizers
+        self.semantic_residual_vector_quantizer = ResidualQuantizer(c, self.first)
+        self.acoustic_residual_vector_quantizer = ResidualQuantizer(c, c.num_quantizers - self.first)
+
+    def encode(self, latent: Tensor, streams: int) -> list[Tensor]:
+        """latent (B, N, D) -> codes of the first `streams` streams, each (B, N); semantic ones first."""
+        with torch.autocast(latent.device.type, enabled=False):
+            codes = self.semantic_residual_vector_quantizer.encode(latent.float(), min(streams, self.first))
+            if streams > self.first:
+                codes += self.acoustic_residual_vector_quantizer.encode(latent.float(), streams - self.first)
+        return codes
+
+    def decode(self, codes: list[Tensor]) -> Tensor:
+        """Codes of the first streams, each (B, N) -> latent (B, N, D)."""
+        latent = self.semantic_residual_vector_quantizer.decode(codes[: self.first])
+        if len(codes) > self.first:
+            latent = latent + self.acoustic_residual_vector_quantizer.decode(codes[self.first :])
+        return latent
+
+
+class Network(nn.Module):
+    """Encoder, quantizer and decoder. `fold` before use."""
+
+    def __init__(self, c: MimiConfig) -> None:
+        super().__init__()
+        self.encoder = Stack(_encoder(c))
+        self.encoder_transformer = Transformer(c)
+        self.downsample = Conv(c.hidden_size, c.hidden_size, 4, 2, causal=True, norm="none", pad="replicate", bias=False)
+        self.quantizer = SplitQuantizer(c)
+        self.upsample = Doubled(c.hidden_size)
+        self.decoder_transformer = Transformer(c)
+        self.decoder = Stack(_decoder(c))
+
+    def fold(self) -> None:
+        """Compute what follows from the parameters alone; to be called when these have changed."""
+        for module in self.modules():
+            if isinstance(module, (Conv, Upsample, Codebook)):
+                module.fold()
+
+    def encode(self, wav: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        """wav (B, T), whole frames -> latent (B, N, D), and the state for what follows."""
+        conv, attention, down = state or (None, None, None)
+        x, conv, _ = self.encoder(wav[:, :, None], conv)
+        x, attention = self.encoder_transformer(x, attention)
+        x, down, _ = self.downsample(x, down, None)
+        return x, [conv, attention, down]
+
+    def decode(self, latent: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        """latent (B, N, D) -> wav (B, T), and the state for what follows."""
+        up, attention, conv = state or (None, None, None)
+        x, up = self.upsample(latent, up)
+        x, attention = self.decoder_transformer(x, attention)
+        x, conv, _ = self.decoder(x, conv)
+        return x[:, :, 0], [up, attention, conv]
+
+
+KIND: dict[str, Any] = {"causal": True, "norm": "none"}
+
+
+def _encoder(c: MimiConfig) -> list[nn.Module]:
+    width = c.num_filters
+    layers: list[nn.Module] = [Conv(1, width, c.kernel_size, pad="constant", **KIND)]
+    for ratio in reversed(c.upsampling_ratios):
+        layers += [*_residuals(c, width), Activation(), Conv(width, 2 * width, 2 * ratio, ratio, pad="constant", **KIND)]
+        width *= 2
+    return [*layers, Activation(), Conv(width, c.hidden_size, c.last_kernel_size, pad="constant", **KIND)]
+
+
+def _decoder(c: MimiConfig) -> list[nn.Module]:
+    width = c.num_filters * 2 ** len(c.upsampling_ratios)
+    layers: list[nn.Module] = [Conv(c.hidden_size, width, c.kernel_size, pad="constant", **KIND)]
+    for ratio in c.upsampling_ratios:
+        layers += [Activation(), Upsample(width, width // 2, ratio, **KIND), *_residuals(c, width // 2)]
+        width //= 2
+    return [*layers, Activation(), Conv(width, 1, c.last_kernel_size, pad="constant", **KIND)]
+
+
+def _residuals(c: MimiConfig, width: int) -> list[nn.Module]:
+    count, rate = c.num_residual_layers, c.dilation_growth_rate
+    return [Residual(width, c.residual_kernel_size, rate**i, c.compress, False, pad="constant", **KIND) for i in range(count)]
