@@ -57,7 +57,8 @@ def coloured_noise_at(colour: Colour, ratio: float) -> Transform:
     def add(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
         return add_noise(samples, coloured_noise(colour, len(samples), rate, rng), ratio)
 
-    return Transform(f"noise_{colour}_{ratio:g}dB", f"{colour} Gaussian noise{edge}, at {ratio:g} dB = {RATIO}", add)
+    definition = f"{colour} Gaussian noise{edge}, at {ratio:g} dB = {RATIO}"
+    return Transform(f"noise_{colour}_{ratio:g}dB", definition, add, draws=colour)
 
 
 def recorded_noise(recordings: Sequence[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -86,7 +87,7 @@ def recorded_noise_at(recordings: Sequence[Audio], ratio: float) -> Transform:
         return add_noise(samples, recorded_noise(at(rate), len(samples), rng), ratio)
 
     what = f"a random stretch of one of {len(recordings)} recordings, looped where it is shorter than the clip"
-    return Transform(f"noise_recorded_{ratio:g}dB", f"{what}, at {ratio:g} dB = {RATIO}", add)
+    return Transform(f"noise_recorded_{ratio:g}dB", f"{what}, at {ratio:g} dB = {RATIO}", add, draws="recorded")
 
 
 def _energy(samples: np.ndarray) -> float:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..core.audio import Audio
 from ..core.errors import MissingExtraError
+from . import anchors
 from .metric import MetricError
 from .transform import Transform
 
 __all__ = ["bit_depth", "codec", "gain", "low_pass", "quantise", "resampling"]
-
-PATIENCE = 120  # seconds given to ffmpeg
-# ffmpeg's encoder, its arguments, the container, and Hz going in and coming out
-CODECS = {
-    "opus_12k": ("libopus", ("-b:a", "12k"), "ogg", 48000),
-    "gsm": ("libgsm", (), "gsm", 8000),
-}
 
 
 def gain(decibels: float) -> Transform:
@@ -68,40 +58,28 @@ def resampling(through: int) -> Transform:
     return Transform(f"resample_{through}Hz", f"resampled to {through} Hz and back by soxr HQ", change)
 
 
-def codec(name: str) -> Transform:
-    """Through a classical codec of `CODECS` by ffmpeg. Raises `MetricError` for one that is not there."""
-    if name not in CODECS:
-        raise MetricError(f"no codec is called {name!r}; expected {', '.join(CODECS)}")
-    encoder, options, container, through = CODECS[name]
+def codec(text: str) -> Transform:
+    """Through a classical codec, named as in the benchmark: "opus:12", "gsm". Raises `VoxzooError` for one that is not there."""
+    _anchor(text)
 
     def change(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
-        peak = max(1.0, float(np.abs(samples).max()))
-        sent = Audio(samples / np.float32(peak), rate).resample(through).samples.astype("<f4").tobytes()
-        raw = ("-f", "f32le", "-ar", str(through), "-ac", "1")
-        coded = _ffmpeg([*raw, "-i", "-", "-c:a", encoder, *options, "-f", container, "-"], sent)
-        back = np.frombuffer(_ffmpeg(["-f", container, "-i", "-", *raw, "-"], coded), "<f4")
-        return _fit(Audio(back, through).resample(rate).samples, len(samples)) * np.float32(peak)
+        anchor = _anchor(text, rate)
+        anchors.check(anchor)
+        peak = np.float32(max(1.0, np.abs(samples).max()))
+        back = anchors.code(anchor, Audio(samples / peak, rate)).audio.resample(rate).samples
+        return _fit(back, len(samples)) * peak
 
-    command = " ".join(["-c:a", encoder, *options, "-f", container])
     definition = (
-        f"coded and decoded by ffmpeg ({command}) at {through} Hz, by soxr HQ; louder clips are scaled to a peak of 1 for it"
+        f"coded and decoded as {text} by ffmpeg, from 16-bit samples; a clip louder than full scale is scaled down for it"
     )
-    return Transform(f"codec_{name}", definition, change)
+    return Transform(f"codec_{text.replace(':', '_')}", definition, change)
 
 
-def _ffmpeg(arguments: Sequence[str], data: bytes) -> bytes:
-    program = shutil.which("ffmpeg")
-    if program is None:
-        raise MetricError("ffmpeg, which this transform needs, is not on the PATH")
-    command = [program, "-hide_banner", "-nostdin", "-v", "error", *arguments]
-    try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=PATIENCE, check=False)
-    except subprocess.TimeoutExpired:
-        raise MetricError(f"ffmpeg did not end within {PATIENCE} s") from None
-    if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise MetricError(f"ffmpeg failed: {lines[0] if lines else f'exit status {done.returncode}'}")
-    return done.stdout
+def _anchor(text: str, rate: int = 16000) -> anchors.Anchor:
+    anchor = anchors.find(text, rate)
+    if anchor is None:
+        raise MetricError(f"no codec is called {text!r}; expected one of {', '.join(anchors.CODECS)}, as 'opus:12'")
+    return anchor
 
 
 def _fit(samples: np.ndarray, length: int) -> np.ndarray:

@@ -28,15 +28,17 @@ class Transform:
         function: does it.
         keeps_time: whether frame n afterwards is of the same moment as frame n before, so that frames can be compared one by
             one; otherwise only edit distances make sense.
+        draws: transforms of the same `draws` draw the same at random from a clip, as one noise at several levels.
     """
 
     name: str
     definition: str
     function: Change
     keeps_time: bool = True
+    draws: str = ""
 
     def __call__(self, audio: Audio, seed: int = 0) -> Audio:
-        """The disturbed sound. What is random in it follows from `seed`, the transform's name and the samples alone.
+        """The disturbed sound. What is random in it follows from `seed`, `draws` and the samples alone.
 
         Samples beyond [-1, 1] are left as they are, not clipped, unless the definition says otherwise.
 
@@ -46,7 +48,7 @@ class Transform:
         """
         if not len(audio):
             raise AudioError("the clip holds no samples")
-        keys = [seed, zlib.crc32(self.name.encode()), zlib.crc32(audio.samples.tobytes())]
+        keys = [seed, zlib.crc32(self.draws.encode()), zlib.crc32(audio.samples.tobytes())]
         changed = self.function(audio.samples, audio.sample_rate, np.random.default_rng(keys))
         return Audio(np.asarray(changed, np.float32), audio.sample_rate)
 
@@ -54,4 +56,4 @@ class Transform:
 def too_short(samples: np.ndarray, least: int, what: str) -> None:
     """Raise `MetricError` unless there are at least `least` samples for `what`."""
     if len(samples) < least:
-        raise MetricError(f"the clip has {len(samples)} samples; {what} needs at least {least}")
+        raise MetricError(f"the clip is too short: {what} needs at least {least} samples")

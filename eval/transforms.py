@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..core.audio import Audio
 from .additive_noise import coloured_noise_at, recorded_noise_at
-from .degradations import CODECS, bit_depth, codec, gain, low_pass, resampling
+from .degradations import bit_depth, codec, gain, low_pass, resampling
 from .reverberation import measured_reverberation, synthetic_reverberation
 from .time_pitch import pitch, shift, tempo
 from .transform import Transform
@@ -35,5 +35,5 @@ def default_transforms(noise: Sequence[Audio] = (), rir: Sequence[Audio] = ()) -
         low_pass(4000),
         *(bit_depth(bits) for bits in (14, 12, 10, 8)),
         *(resampling(rate) for rate in (8000, 44100)),
-        *(codec(name) for name in CODECS),
+        *(codec(name) for name in ("opus:12", "gsm")),
     ]
