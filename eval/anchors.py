@@ -1,7 +1,7 @@
 """Classical codecs as anchors of a benchmark, through the `ffmpeg` on the PATH: Opus, codec2, GSM and Speex.
 
-A clip is resampled (soxr HQ) to a rate the codec takes, given as 16-bit samples, and written in the codec's usual file; what is
-counted are the bytes of that very file, with and without its container (Ogg pages and their headers, the 7 bytes of a .c2 file).
+A clip is resampled (soxr HQ) to a rate the codec takes, given as 16-bit samples, and written in the codec's usual file; what
+is counted are the bytes of that file, with and without its container (Ogg pages and headers, the 7 bytes of a .c2 file).
 Frames of the codec fill the clip up, so the sound that comes back may be some milliseconds longer than what went in.
 """
 
@@ -24,17 +24,7 @@ from ..core.errors import AudioError, VoxzooError
 __all__ = ["CODECS", "Anchor", "Coded", "check", "code", "decode", "encode", "ffmpeg_version", "find", "ogg_payload"]
 
 CODECS = ("opus", "codec2", "gsm", "speex")
-CODEC2_MODES = {
-    "3200": 3200,
-    "2400": 2400,
-    "1600": 1600,
-    "1400": 1400,
-    "1300": 1300,
-    "1200": 1200,
-    "700": 700,
-    "700B": 700,
-    "700C": 700,
-}
+CODEC2_MODES = ("3200", "2400", "1600", "1400", "1300", "1200", "700", "700B", "700C")
 C2_HEADER = 7  # bytes before the frames of a .c2 file
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 KILOBITS = {"opus": (6.0, 256.0), "speex": (4.0, 42.0)}
@@ -95,7 +85,7 @@ def find(text: str, rate: int = 16000) -> Anchor | None:
     if codec == "codec2":
         if setting not in CODEC2_MODES:
             raise VoxzooError(f"entry {text!r}: codec2 has the modes {', '.join(CODEC2_MODES)}; write 'codec2:2400'")
-        return Anchor("codec2", "libcodec2", ("-mode", setting), 8000, "codec2", float(CODEC2_MODES[setting]))
+        return Anchor("codec2", "libcodec2", ("-mode", setting), 8000, "codec2", float(setting.rstrip("BC")))
     bits = _kilobits(text, codec, setting) * 1000
     if codec == "speex":
         return Anchor("speex", "libspeex", ("-b:a", f"{bits:.0f}"), 16000, "ogg", bits)

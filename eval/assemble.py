@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import TokensError
+import numpy as np
+
+from ..core.errors import TokensError, VoxzooError
 from ..corpus.clips import Clip, printable
 from .bench_worker import SENT, unpacked_codes
 from .bootstrap import DEFINITION
@@ -160,11 +163,11 @@ def _entry(run: Run, label: str, whole: Scores) -> dict[str, Any]:
 
 def _clip(run: Run, journal: Journal, number: int, scores: Scores) -> dict[str, Any]:
     clip = run.clips[number]
-    text, speaker = clip.columns.get("text"), clip.columns.get("speaker")
+    text = clip.columns.get("text")
     return {
         "id": printable(clip.id),
         "seconds": journal.seconds[number],
-        "speaker": None if speaker is None else printable(str(speaker)),
+        "speaker": _speaker(clip),
         "text": None if text is None else printable(str(text)),
         "values": scores.values,
         "reasons": {label: reasons for label, reasons in scores.reasons.items() if reasons},
@@ -172,14 +175,51 @@ def _clip(run: Run, journal: Journal, number: int, scores: Scores) -> dict[str, 
 
 
 def _calibration(run: Run, journal: Journal) -> dict[str, Any]:
-    return {}
+    """What speaker similarity is between other clips of the same speaker, and of different ones, by the same encoder."""
+    found: dict[str, Any] = {}
+    for column in run.choice.columns:
+        vectors = _vectors(run, journal, column.family, f"{column.name.removesuffix('_similarity')}_embedding")
+        if column.group == "speaker" and vectors:
+            from .speaker_similarity import calibrate
+
+            speakers = [_speaker(run.clips[number]) for number in vectors]
+            try:
+                found[column.name] = calibrate(np.array(list(vectors.values())), speakers)
+            except VoxzooError as error:
+                found[column.name] = {"same": None, "different": None, "pairs": [0, 0], "missing": {"calibration": str(error)}}
+    return found
+
+
+def _vectors(run: Run, journal: Journal, family: str, name: str) -> dict[int, list[float]]:
+    """Number of a clip -> the original's vector; every entry's cell holds the same."""
+    vectors: dict[int, list[float]] = {}
+    for number, label in itertools.product(run.numbers, run.labels if family else ()):
+        cell = journal.cells.get((number, run.keys[label], run.family_keys[family]), {})
+        if number not in vectors and name in cell.get("vectors", {}):
+            vectors[number] = cell["vectors"][name]
+    return vectors
+
+
+def _speaker(clip: Clip) -> str | None:
+    speaker = clip.columns.get("speaker", clip.columns.get("speaker_id"))
+    return None if speaker in (None, "") else printable(str(speaker))
 
 
 def _about(run: Run, journal: Journal, rate: int) -> dict[str, Any]:
     seconds = sum(journal.seconds[number] for number in run.numbers)
-    return {"voxzoo": _version("voxzoo"), "python": platform.python_version(), "torch": _version("torch"), "machine": _machine(),
-            "source": dict(run.source), "rate": rate, "clips": len(run.numbers), "rejected": len(run.rejected),
-            "seconds": seconds, "arguments": dict(run.arguments), "statistics": DEFINITION}  # fmt: skip
+    return {
+        "voxzoo": _version("voxzoo"),
+        "python": platform.python_version(),
+        "torch": _version("torch"),
+        "machine": _machine(),
+        "source": dict(run.source),
+        "rate": rate,
+        "clips": len(run.numbers),
+        "rejected": len(run.rejected),
+        "seconds": seconds,
+        "arguments": dict(run.arguments),
+        "statistics": DEFINITION,
+    }
 
 
 def _version(package: str) -> str | None:

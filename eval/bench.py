@@ -145,7 +145,7 @@ class _Bench:
         costs = self._costs() if self.choice.wants("cost") else {}
         self.journal.sync()
         run = Run(self.options.arguments(), dict(source), self.choice, info, self.keys, self.family_keys, self.rejected,
-                  {number: clip for number, clip in enumerate(self._clips())}, examples, costs)  # fmt: skip
+                  dict(enumerate(self._clips())), examples, costs)  # fmt: skip
         results = assemble(run, self.journal, self.options.rate, self.options.resamples, self.options.seed)
         self._write(results)
         return results
@@ -227,7 +227,7 @@ class _Bench:
         """Sound files of a few clips spread over the source."""
         numbers = _spread(self.journal.seconds, self.rejected, self.options.examples)
         wanted = {item.label: (SENT,) for item in self.entries}
-        jobs = []
+        jobs: list[Task] = []
         for number, clip in enumerate(self._clips()):
             if number in numbers:
                 into = (self.options.output, f"{len(jobs):03d}.flac")

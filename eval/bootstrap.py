@@ -19,10 +19,10 @@ LEAST_PAIRS = 6  # with fewer, no outcome of a two-sided sign-flip test is below
 PERMUTATIONS = 9999
 BLOCK = 1 << 22  # draws held at a time
 DEFINITION = (
-    "mean over clips (weighted where the metric says so); low and high: 95 % percentile bootstrap over clips; difference: paired, "
-    "over the clips that both entries have, with its own paired bootstrap; p: two-sided sign-flip permutation test of that "
-    f"difference (all flips up to 13 pairs, else {PERMUTATIONS} seeded ones), Holm-corrected over all pairs of entries within a "
-    "metric; p_alone: without the correction"
+    "mean over clips (weighted where the metric says so); low and high: 95 % percentile bootstrap over clips; difference: "
+    "paired, over the clips that both entries have, with its own paired bootstrap; p: two-sided sign-flip permutation test of "
+    f"that difference (all flips up to 13 pairs, else {PERMUTATIONS} seeded ones), Holm-corrected over all pairs of entries "
+    "within a metric; p_alone: without the correction"
 )
 
 

@@ -58,8 +58,8 @@ class Choice:
 def choose(names: Sequence[str], checkpoints: Mapping[str, str]) -> Choice:
     """What `names` (groups, families, single metrics, "all") and checkpoints ask for.
 
-    Raises `VoxzooError` for names that are not there (with near matches), checkpoints that are no files, and a family that needs
-    a checkpoint and has none.
+    Raises `VoxzooError` for names that are not there (with near matches), checkpoints that are no files, and a family that
+    needs a checkpoint and has none.
     """
     own = {metric.name: metric for metrics in OWN.values() for metric in metrics}
     _check(names, own, checkpoints)

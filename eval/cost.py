@@ -1,4 +1,4 @@
-"""What an entry costs: speed, memory, size and latency, measured in a process of its own while nothing else of the run works."""
+"""What an entry costs: speed, memory, size and latency, measured in a process of its own while the rest of the run is idle."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ COMMAND = "from voxzoo.eval.cost import serve; serve()"
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 
 _TIMED = (
-    f"median of {ROUNDS} rounds over one clip of speech of at most {SECONDS} s (entries' `cost` says how long), one thread, in a "
-    "fresh process after a warm-up; below 1 is faster than real time. Anchors: the ffmpeg call with the start of its process"
+    f"median of {ROUNDS} rounds over one clip of speech of at most {SECONDS} s (entries' `cost` says how long), one thread, in "
+    "a fresh process after a warm-up; below 1 is faster than real time. Anchors: the ffmpeg call with the start of its process"
 )
 COSTS = (
     Metric("rtf_encode", "RTF encode", "s/s", "lower", f"real-time factor of encode: {_TIMED}", digits=3),
     Metric("rtf_decode", "RTF decode", "s/s", "lower", f"real-time factor of decode: {_TIMED}", digits=3),
-    Metric("peak_memory", "Memory", "MB", "lower", "highest resident memory (ru_maxrss, 10^6 bytes) of the process that loads the "
-           "model, encodes and decodes that clip and streams, less that of the same process before it loads the model (both in "
-           "the entries' `cost`); on a GPU the highest memory allocated there. Anchors: of the ffmpeg processes, whole", digits=0),
+    Metric("peak_memory", "Memory", "MB", "lower", "highest resident memory (ru_maxrss, 10^6 bytes) of the process that loads "
+           "the model, encodes and decodes that clip and streams, less that of the same process before it loads the model "
+           "(both in the entries' `cost`); on a GPU the most memory allocated there. Anchors: the whole ffmpeg", digits=0),
     Metric("parameters", "Parameters", "millions", None, "parameters of the whole model, codebooks included", digits=2),
-    Metric("latency_algorithmic", "Latency", "ms", "lower", "what streaming encode and decode must wait for, as the model's facts "
-           "state", digits=1),
-    Metric("latency_first", "First sound", "ms", "lower", "time from the first sample going in to the first sample coming out of "
-           "the streaming encoder and decoder in turn, blocks of 20 ms arriving in real time: waiting and computing", digits=1),
+    Metric("latency_algorithmic", "Latency", "ms", "lower", "what streaming encode and decode must wait for, as the model's "
+           "facts state", digits=1),
+    Metric("latency_first", "First sound", "ms", "lower", "time from the first sample going in to the first sample coming out "
+           "of streaming encoder and decoder, blocks of 20 ms arriving in real time: waiting and computing", digits=1),
 )  # fmt: skip
 
 

@@ -5,7 +5,8 @@
     DIR/.voxzoo/lock
 
 A *cell* is what one family of metrics gave for one clip and one entry. Cells are found again by the clip's number and by keys
-that hold everything their values depend on, so another entry or metric adds cells, and another version of a library misses them.
+that hold everything their values depend on, so another entry or metric adds cells, and another version of a library
+misses them.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ class Journal:
         except OSError as error:
             where = f" {error.filename!r}" if error.filename else ""
             raise CorpusError(
-                f"cannot write into {str(self.path)!r}:{where} {error.strerror or error}; what was measured is safe: when that is "
-                "mended, run the same command again"
+                f"cannot write into {str(self.path)!r}:{where} {error.strerror or error}; what was measured is safe: when that "
+                "is mended, run the same command again"
             ) from None
 
     def _check_ours(self) -> None:
@@ -184,8 +185,8 @@ def _compare(folder: str, old: Mapping[str, Any], new: Mapping[str, Any], resume
     was, now = old.get("source") or {}, new["source"]
     if was.get("sha256") != now["sha256"]:
         raise CorpusError(
-            f"{folder!r} holds a benchmark on {was.get('path')!r} ({was.get('clips')} clips); {now['path']!r} ({now['clips']} clips) "
-            f"is another source, or has changed: {hint}"
+            f"{folder!r} holds a benchmark on {was.get('path')!r} ({was.get('clips')} clips); {now['path']!r} ({now['clips']} "
+            f"clips) is another source, or has changed: {hint}"
         )
     if old.get("rate") != new["rate"]:
         raise CorpusError(f"{folder!r} holds a benchmark at {old.get('rate')} Hz, this one is at {new['rate']} Hz: {hint}")

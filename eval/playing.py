@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CODER", "Played", "Players", "reason"]
 
-CODER = "adaptive"  # of the bitstream whose size is reported
+CODER: Literal["adaptive"] = "adaptive"  # of the bitstream whose size is reported
 PROBE = 1000  # samples of silence that tell which resampler a model's tokens record
 
 

@@ -16,13 +16,13 @@ _FILES = (
     "anchors: the file that ffmpeg writes (Ogg, .c2, raw GSM)"
 )
 RATES = (
-    Metric("bitrate_nominal", "Nominal", "bit/s", "lower", "models: sum over codebooks of frame rate * log2(size), from the facts; "
-           "anchors: the rate asked for, or fixed by the mode", digits=0),
+    Metric("bitrate_nominal", "Nominal", "bit/s", "lower", "models: sum over codebooks of frame rate * log2(size), from the "
+           "facts; anchors: the rate asked for, or fixed by the mode", digits=0),
     Metric("bitrate_packed", "Packed", "bit/s", "lower", "sum over codebooks of frame rate * ceil(log2(size))", digits=0),
-    Metric("bitrate_entropy", "Entropy", "bit/s", "lower", "sum over codebooks of frame rate * entropy of the codes of this run "
-           "(plug-in: too low on little data)", digits=0),
-    Metric("bitrate_ngram", "n-gram", "bit/s", "lower", "held-out code length of Witten-Bell n-grams of each codebook by itself, of "
-           "the best order from 1 to 3 (one clip in ten or so is coded with counts of the others)", digits=0),
+    Metric("bitrate_entropy", "Entropy", "bit/s", "lower", "sum over codebooks of frame rate * entropy of the codes of this "
+           "run (plug-in: too low on little data)", digits=0),
+    Metric("bitrate_ngram", "n-gram", "bit/s", "lower", "held-out code length of Witten-Bell n-grams of each codebook, "
+           "of the best order from 1 to 3 (a tenth of the clips coded with the others' counts)", digits=0),
     Metric("bitrate_payload", "Payload", "bit/s", "lower", f"{_FILES}; without headers and containers", digits=0),
     Metric("bitrate_file", "File", "bit/s", "lower", f"{_FILES}; whole", digits=0),
 )  # fmt: skip
@@ -63,6 +63,4 @@ def _files(sent: list[tuple[float, Cell]]) -> Cell:
         why = next((problem for problem in problems if problem), "no clip was written")
         return {"reasons": {"bitrate_payload": why, "bitrate_file": why}}
     totals = {name: sum(values[name] for _, values in written) for name in ("payload_bytes", "file_bytes")}
-    return {
-        "values": {"bitrate_payload": 8 * totals["payload_bytes"] / seconds, "bitrate_file": 8 * totals["file_bytes"] / seconds}
-    }
+    return {"values": {f"bitrate_{name.removesuffix('_bytes')}": 8 * total / seconds for name, total in totals.items()}}

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,23 +53,12 @@ def summary_of(column: Column, label: str, clips: Sequence[Scores], whole: Score
     if column.per == "entry":
         value = whole.values.get(label, {}).get(column.name)
         reason = whole.reasons.get(label, {}).get(column.name)
-        return {
-            "mean": value,
-            "low": None,
-            "high": None,
-            "count": int(value is not None),
-            "missing": {reason: 1} if reason else {},
-        }
+        missing = {reason: 1} if reason else {}
+        return {"mean": value, "low": None, "high": None, "count": int(value is not None), "missing": missing}
     values, weights = _weighted(column, label, clips)
     found = interval(values, weights, resamples, seed)
     reasons = Counter(clip.reasons[label][column.name] for clip in clips if column.name in clip.reasons.get(label, {}))
-    return {
-        "mean": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "count": found.count,
-        "missing": dict(reasons.most_common()),
-    }
+    return {**asdict(found), "missing": dict(reasons.most_common())}
 
 
 def _weighted(column: Column, label: str, clips: Sequence[Scores]) -> tuple[list[float], list[float] | None]:
@@ -92,7 +81,7 @@ def paired_tests(
 def _tests_of(
     column: Column, labels: Sequence[str], clips: Sequence[Scores], resamples: int, seed: int
 ) -> list[dict[str, Any]]:
-    tests = []
+    tests: list[dict[str, Any]] = []
     for a, b in itertools.combinations(labels, 2):
         both = [clip for clip in clips if all(column.name in clip.values.get(label, {}) for label in (a, b))]
         if both:
@@ -102,8 +91,8 @@ def _tests_of(
                     "p": found.p, "p_alone": found.p, "count": found.count}  # fmt: skip
             tests.append({**test, "reason": found.reason} if found.reason else test)
     tested = [test for test in tests if test["p"] is not None]
-    for test, p in zip(tested, holm([test["p"] for test in tested]), strict=True):
-        test["p"] = p
+    for test, corrected in zip(tested, holm([test["p"] for test in tested]), strict=True):
+        test["p"] = corrected
     return tests
 
 
