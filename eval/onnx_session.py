@@ -46,7 +46,7 @@ def installed_file(package: str, *parts: str) -> Path:
 
 
 def run_waveform(path: str, samples: np.ndarray) -> np.ndarray:
-    """The first output of a graph that takes a waveform float32 (1, T), as a flat float array (n,).
+    """What a graph that takes a waveform float32 (1, T) gives: all its outputs, flat, one after another, float (n,).
 
     Raises `MetricError` when the graph takes something else, fails, or gives numbers that are not finite.
     """
@@ -56,10 +56,10 @@ def run_waveform(path: str, samples: np.ndarray) -> np.ndarray:
         found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
         raise MetricError(f"{path!r} takes {found}; expected one input, a waveform float32 (1, T)")
     try:
-        out = graph.run(None, {inputs[0].name: np.ascontiguousarray(samples[None], dtype=np.float32)})[0]
+        outputs = graph.run(None, {inputs[0].name: np.ascontiguousarray(samples[None], dtype=np.float32)})
+        flat = np.concatenate([np.asarray(output, dtype=np.float64).reshape(-1) for output in outputs])
     except Exception as error:
         raise MetricError(f"{path!r} fails on a waveform (1, T): {error}") from None
-    flat = np.asarray(out, dtype=np.float64).reshape(-1)
     if not np.isfinite(flat).all():
         raise MetricError("the network gives a number that is not finite")
     return flat

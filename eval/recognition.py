@@ -37,7 +37,7 @@ Values = dict[str, float | str | list[float]]
 def recognise_pocketsphinx(samples: np.ndarray) -> str:
     """English words of a clip, by pocketsphinx with the model in its wheel; "" where it hears none.
 
-    The features' mean is taken over the clip alone and the front end starts anew, so that what was heard before changes nothing.
+    The features' mean is taken over the clip alone and the front end starts anew: what was heard before changes nothing.
 
     Args:
         samples: float (T,) at 16 kHz in [-1, 1].
@@ -66,8 +66,7 @@ def recognise_whisper(samples: np.ndarray, folder: str, language: str | None = N
         language: code like "en" or "de-DE".
 
     Raises:
-        MetricError: the folder is no such checkpoint.
-        MissingExtraError: transformers is not installed.
+        MetricError: the folder is no such checkpoint, or transformers cannot be imported.
     """
     processor, model = _whisper(folder)
     long = len(samples) > 30 * RATE
@@ -79,7 +78,7 @@ def recognise_whisper(samples: np.ndarray, folder: str, language: str | None = N
 
 
 def intelligibility(recognise: Recogniser, prefix: str = "", english_only: bool = False) -> Measure:
-    """The measure made of a recogniser: `wer`, `cer`, `dwer`, their weights `words`, `characters`, `heard`, each after `prefix`."""
+    """The measure made of a recogniser: `wer`, `cer`, `dwer`, weighted by `words`, `characters`, `heard`, after `prefix`."""
 
     def measure(pair: Pair) -> Values:
         original = pair.original
@@ -169,7 +168,7 @@ def _whisper(folder: str) -> tuple[Any, Any]:
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
         from transformers.utils import logging
     except ImportError:
-        raise MissingExtraError("transformers", "eval") from None
+        raise MetricError("Whisper needs transformers, which is not installed; run: pip install transformers") from None
     except OSError:  # it imports torchaudio where that is installed, and a CUDA build of it does not load without CUDA
         raise MetricError(
             "transformers cannot be imported: the installed torchaudio is not for this torch; uninstall it"
@@ -182,7 +181,7 @@ def _whisper(folder: str) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     try:
         processor = WhisperProcessor.from_pretrained(folder, local_files_only=True)
-        model = WhisperForConditionalGeneration.from_pretrained(folder, local_files_only=True)
+        model = WhisperForConditionalGeneration.from_pretrained(folder, local_files_only=True, dtype="float32")
     except Exception as error:  # transformers raises many kinds
         raise MetricError(f"{folder!r} is not a Whisper folder of transformers: {error}") from None
     return processor, model.eval()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import Any
 
 from ..core.errors import MissingExtraError, VoxzooError
 
 __all__ = ["NORMALISATION", "Errors", "character_errors", "is_english", "is_unspaced", "normalise", "spell", "word_errors"]
 
 NORMALISATION = (
-    "text is NFKC, lower case, without punctuation and symbols (apostrophes inside words stay, hyphens part words); in English, "
-    "digits are spelled as cardinals or ordinals and '&', '%' as words"
+    "text is NFKC, lower case, without punctuation and symbols (apostrophes inside words stay, hyphens part words); in "
+    "English, digits are spelled as cardinals or ordinals and '&', '%' as words"
 )
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4\uff07", "'"))
 # Scripts written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han.
@@ -21,10 +22,10 @@ UNSPACED = re.compile(
 )
 NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:st|nd|rd|th)?\b|\d+(?:\.\d+)?(?:(?:st|nd|rd|th)\b)?")
 ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen"
-).split()
-TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
+    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+TENS = ("zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 SCALES = [(10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred")]
 ORDINALS = {
     "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth", "twelve": "twelfth",
@@ -80,7 +81,7 @@ def normalise(text: str, language: str | None = None) -> str:
     """The form in which transcripts are compared: words with one space between them; see `NORMALISATION`.
 
     Digits are spelled when `language` is English, or is None and the text is not in a script without spaces; years are spelled
-    as other numbers are ("1815": "one thousand eight hundred fifteen"). Scripts written without spaces (`is_unspaced`) lose theirs.
+    as other numbers are ("1815": "one thousand eight hundred fifteen"). Scripts without spaces (`is_unspaced`) lose theirs.
     """
     text = unicodedata.normalize("NFKC", text).translate(APOSTROPHES).lower()
     if is_english(language) or (language is None and not is_unspaced(text)):
@@ -91,7 +92,7 @@ def normalise(text: str, language: str | None = None) -> str:
 
 
 def is_unspaced(text: str) -> bool:
-    """Whether most letters are of a script written without spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
+    """Whether most letters are of a script without spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese."""
     letters = [c for c in text if unicodedata.category(c)[0] == "L"]
     return 2 * sum(bool(UNSPACED.match(c)) for c in letters) > len(letters)
 
@@ -136,7 +137,7 @@ def _is_word(c: str) -> bool:
     return c == "'" or unicodedata.category(c)[0] in "LMN"
 
 
-def _jiwer():  # type: ignore[no-untyped-def]
+def _jiwer() -> Any:
     try:
         import jiwer
     except ImportError:

@@ -94,13 +94,13 @@ def test_other_languages_are_missing_with_their_reason() -> None:
 # ---------------------------------------------------------------------- pocketsphinx
 def test_pocketsphinx_does_not_depend_on_what_was_heard_before(speech: np.ndarray) -> None:
     pytest.importorskip("pocketsphinx")
-    clip, other = speech[: 3 * RATE], 0.2 * speech[5 * RATE : 7 * RATE] + noise(0.01, 2.0)
+    clip, other = speech[: 2 * RATE], 0.2 * speech[5 * RATE : 6 * RATE] + noise(0.01)
     before = recognise_pocketsphinx(clip)
     mean = recognition._pocketsphinx().get_cmn()
     recognise_pocketsphinx(other)
     assert recognition._pocketsphinx().get_cmn() != mean  # there is a state that could leak
     assert recognise_pocketsphinx(clip) == before
-    assert len(before.split()) > 3
+    assert len(before.split()) > 2
 
 
 def test_the_pocketsphinx_family(speech: np.ndarray) -> None:
@@ -144,8 +144,8 @@ def folder(tmp_path: Path, transformers: Any) -> str:
     import torch
     from tokenizers.pre_tokenizers import ByteLevel
 
-    specials = "endoftext startoftranscript en de translate transcribe startoflm startofprev nospeech notimestamps".split()
-    names = [f"<|{name}|>" for name in specials] + [f"<|{0.02 * i:.2f}|>" for i in range(1501)]
+    specials = "endoftext,startoftranscript,en,de,translate,transcribe,startoflm,startofprev,nospeech,notimestamps"
+    names = [f"<|{name}|>" for name in specials.split(",")] + [f"<|{0.02 * i:.2f}|>" for i in range(1501)]
     ids = {name: 256 + i for i, name in enumerate(names)}
     vocabulary = {c: i for i, c in enumerate(sorted(ByteLevel.alphabet()))}
     tokenizer = transformers.WhisperTokenizer(vocab={**vocabulary, names[0]: 256}, merges=[])
@@ -168,9 +168,10 @@ def folder(tmp_path: Path, transformers: Any) -> str:
     model.generation_config = transformers.GenerationConfig(
         **ends, max_length=16, is_multilingual=True, lang_to_id={f"<|{c}|>": ids[f"<|{c}|>"] for c in ("en", "de")},
         task_to_id={"translate": ids["<|translate|>"], "transcribe": ids["<|transcribe|>"]},
-        no_timestamps_token_id=ids["<|notimestamps|>"], prev_sot_token_id=ids["<|startofprev|>"], max_initial_timestamp_index=50,
+        no_timestamps_token_id=ids["<|notimestamps|>"], prev_sot_token_id=ids["<|startofprev|>"],
+        max_initial_timestamp_index=50,
     )  # fmt: skip
-    model.save_pretrained(tmp_path)
+    model.half().save_pretrained(tmp_path)  # as large checkpoints are stored
     transformers.WhisperProcessor(transformers.WhisperFeatureExtractor(), tokenizer).save_pretrained(tmp_path)
     return str(tmp_path)
 
@@ -179,6 +180,7 @@ def test_whisper_from_a_folder(folder: str, speech: np.ndarray) -> None:
     text = recognise_whisper(speech, folder, "en")
     assert text
     assert text == recognise_whisper(speech, folder, "en")
+    assert str(recognition._whisper(folder)[1].dtype) == "torch.float32"
     assert text != recognise_whisper(noise(0.1), folder, "en")
     measure = open_whisper(folder)
     original = Original(Audio(speech, RATE), RATE, text="some words", language="en")

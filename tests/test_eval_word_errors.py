@@ -23,7 +23,7 @@ def distance(a: list[str], b: list[str]) -> int:
 def test_errors_are_edits_over_the_reference() -> None:
     rng = random.Random(0)
     for _ in range(50):
-        a, b = (" ".join(rng.choices("the a cat sat on mat".split(), k=rng.randint(1, 12))) for _ in range(2))
+        a, b = (" ".join(rng.choices(["the", "a", "cat", "sat", "on", "mat"], k=rng.randint(1, 12))) for _ in range(2))
         assert word_errors(a, b) == Errors(distance(a.split(), b.split()), len(a.split()))
         assert character_errors(a, b) == Errors(distance(list(a), list(b)), len(a))
     assert word_errors("the cat sat", "the cat sat").rate == 0
@@ -46,8 +46,8 @@ def test_a_reference_without_words_is_refused() -> None:
         ("Hello, World!", None, "hello world"),
         ("Don\u2019t \u2018quote\u2019 rock 'n' roll", "en", "don't quote rock n roll"),
         ("well-known e.g. A&B 50%", "en", "well known e g a and b fifty percent"),
-        ("In 1815, 1,250 men and 3.5 tons on the 21st", "en-GB",
-         "in one thousand eight hundred fifteen one thousand two hundred fifty men and three point five tons on the twenty first"),
+        ("In 1815, 1,250 men, 3.5 tons, the 21st", "en-GB",
+         "in one thousand eight hundred fifteen one thousand two hundred fifty men three point five tons the twenty first"),
         ("4ever b2b", "en", "four ever b two b"),
         ("Über 20 Straßen", "de", "über 20 straßen"),
         ("\uff26\uff55\uff4c\uff4c\u3000width", None, "full width"),
@@ -67,8 +67,9 @@ def test_the_normal_form(text: str, language: str | None, expected: str) -> None
     ("digits", "words"),
     [
         ("0", "zero"), ("13", "thirteen"), ("40", "forty"), ("99", "ninety nine"), ("100", "one hundred"),
-        ("101", "one hundred one"), ("1000000", "one million"), ("12,345,678", "twelve million three hundred forty five thousand "
-         "six hundred seventy eight"), ("2.05", "two point zero five"), ("007", "zero zero seven"), ("1st", "first"),
+        ("101", "one hundred one"), ("1000000", "one million"),
+        ("12,345,678", "twelve million three hundred forty five thousand six hundred seventy eight"),
+        ("2.05", "two point zero five"), ("007", "zero zero seven"), ("1st", "first"),
         ("12th", "twelfth"), ("20th", "twentieth"), ("33rd", "thirty third"), ("100th", "one hundredth"), ("8th", "eighth"),
         ("5th", "fifth"), ("1" * 18, " ".join(["one"] * 18)),
     ],
