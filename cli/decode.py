@@ -1,4 +1,4 @@
-"""`voxzoo decode OUT.safetensors -o OUT.wav`: tokens back to sound, one file or a whole folder of token shards."""
+"""`voxzoo decode OUT.safetensors -o OUT.wav`: tokens back to sound, one file (or bitstream) or a whole folder of shards."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import VoxzooError, WrongModelError
 from ._common import STANDARD, add_engine_options, add_json_option, check_output, load_model, make_folder, print_json, source
 
 if TYPE_CHECKING:
+    from ..core.audio import Audio
+    from ..core.bitstream import Salvage
     from ..core.model import Model
     from ..core.tokens import Tokens
 
@@ -28,6 +31,8 @@ def add(subparsers: Any) -> None:
         "-o", "--output", required=True, metavar="OUT", help="sound file (.wav, .flac), - for stdout, or a folder"
     )
     parser.add_argument("-m", "--model", metavar="MODEL", help="name or model folder (default: the model the tokens name)")
+    note = "of a damaged bitstream, decode what is whole and leave silence where chunks are lost (exit status 3)"
+    parser.add_argument("--skip-damaged", action="store_true", help=note)
     add_engine_options(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -37,7 +42,11 @@ def run(args: argparse.Namespace) -> int:
     """Decode one file, or one file for each row of a folder of shards."""
     if args.json and args.output == STANDARD:
         raise VoxzooError("--json and -o - both write to stdout; choose one")
-    return _folder(args) if os.path.isdir(args.input) else _file(args)
+    if os.path.isdir(args.input) and args.skip_damaged:
+        raise VoxzooError(f"--skip-damaged takes a bitstream; {args.input!r} is a folder")
+    if os.path.isdir(args.input):
+        return _folder(args)
+    return _salvage(args) if args.skip_damaged else _file(args)
 
 
 def _file(args: argparse.Namespace) -> int:
@@ -48,12 +57,48 @@ def _file(args: argparse.Namespace) -> int:
         return _clips(args, tokens)
     check_output(args.output, [args.input])
     audio = load_model(args.model or tokens.facts.name, args).decode(tokens)
+    _write_one(args, audio, {"model": tokens.facts.name})
+    return 0
+
+
+def _write_one(args: argparse.Namespace, audio: Audio, about: dict[str, Any]) -> None:
     audio.write(sys.stdout.buffer if args.output == STANDARD else args.output)
     if args.json:
-        print_json({"output": args.output, "model": tokens.facts.name, "samples": len(audio), "sample_rate": audio.sample_rate})
+        print_json({"output": args.output, **about, "samples": len(audio), "sample_rate": audio.sample_rate})
     elif args.output != STANDARD:
         print(f"{args.output}: {audio.duration:.2f} s at {audio.sample_rate} Hz")
-    return 0
+
+
+def _salvage(args: argparse.Namespace) -> int:
+    """What is whole of a bitstream, each piece decoded by itself, at its time; lost chunks are silence."""
+    from ..core.bitstream import salvage_bitstream
+
+    found = salvage_bitstream(source(args.input))
+    if found.header.batched or found.clips != 1:
+        raise VoxzooError("--skip-damaged takes one clip; read several with voxzoo.core.bitstream.salvage_bitstream")
+    check_output(args.output, [args.input])
+    if not found.parts:
+        raise VoxzooError(f"no chunk of this bitstream is whole: {found.damage[0]}")
+    audio = _placed(found, load_model(args.model or found.header.facts.name, args))
+    lost = [f"{damage}; silence stands for it" for damage in found.damage]
+    lost += [] if found.ended or lost else ["bytes follow the end of the bitstream; they were ignored"]
+    for line in lost:
+        print(f"voxzoo: {line}", file=sys.stderr)
+    _write_one(args, audio, {"model": found.header.facts.name, "damaged": [asdict(damage) for damage in found.damage]})
+    return 3 if lost else 0
+
+
+def _placed(found: Salvage, model: Model) -> Audio:
+    """The sound of each part at its time, and nothing between."""
+    import numpy as np
+
+    from ..core.audio import Audio
+
+    samples = np.zeros(max(part.offset + int(part.tokens.lengths[0]) for part in found.parts), np.float32)
+    for part in found.parts:
+        sound = model.decode(part.tokens).samples
+        samples[part.offset : part.offset + len(sound)] = sound
+    return Audio(samples, found.header.facts.sample_rate)
 
 
 def _clips(args: argparse.Namespace, tokens: Tokens) -> int:

@@ -7,6 +7,7 @@ list of K arrays. A clip shorter than its batch is padded with -1, which is neve
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ __all__ = ["FORMAT", "PADDING", "Tokens"]
 
 PADDING = -1
 FORMAT = "voxzoo.tokens/1"
+BITSTREAM = b"\x89VXB"  # how a file of the other form begins
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +158,8 @@ class Tokens:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | BinaryIO, framework: Literal["auto", "torch", "numpy"] = "auto") -> Tokens:
-        """Read what `save` wrote. Codes are torch tensors where torch is installed, unless `framework="numpy"`.
+        """Read what `save` or `write_bitstream` wrote. Codes are torch tensors where torch is installed, unless
+        `framework="numpy"`.
 
         Raises `TokensError` when the file is missing, truncated, of another kind, or holds codes out of range.
         """
@@ -169,12 +172,18 @@ class Tokens:
         else:
             name, data = repr(getattr(path, "name", "token bytes")), path.read()
         try:
-            tokens = cls._from_bytes(data)
+            tokens = cls._from_bitstream(data) if data[:4] == BITSTREAM else cls._from_bytes(data)
         except TokensError as error:
             raise TokensError(f"{name}: {error}") from None
         if framework == "numpy" or (framework == "auto" and importlib.util.find_spec("torch") is None):
             return tokens
         return tokens.torch()
+
+    @staticmethod
+    def _from_bitstream(data: bytes) -> Tokens:
+        from .bitstream import read_bitstream  # which imports this module
+
+        return read_bitstream(io.BytesIO(data))
 
     @classmethod
     def _from_bytes(cls, data: bytes) -> Tokens:
