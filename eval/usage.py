@@ -25,7 +25,7 @@ def expected_used(counts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     This is vocabulary growth by interpolation (Baayen 2001; "rarefaction" in ecology): sum over codes of
     1 - C(N - n_v, t) / C(N, t), exact, and unlike a count along the corpus it does not depend on the order of clips.
     """
-    from scipy.special import gammaln
+    from scipy.special import betaln
 
     used, codes = np.unique(counts[counts > 0].astype(np.int64), return_counts=True)
     total = int(used @ codes)
@@ -33,9 +33,9 @@ def expected_used(counts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         raise TokensError(f"{np.min(tokens)} to {np.max(tokens)} tokens out of {total}; expected 0 to {total}")
     found = []
     for drawn in np.asarray(tokens, np.int64).tolist():
-        left = used[used <= total - drawn]
-        missed = gammaln(total - left + 1) - gammaln(total - left - drawn + 1) - gammaln(total + 1) + gammaln(total - drawn + 1)
-        found.append(codes.sum() - codes[: len(left)] @ np.exp(np.minimum(missed, 0.0)))
+        left = used[used <= total - drawn] if drawn else used  # codes that may be missed altogether
+        missed = betaln(total - drawn + 1, drawn) - betaln(total - left - drawn + 1, drawn) if drawn else np.zeros(len(left))
+        found.append(codes.sum() - codes[: len(left)] @ np.exp(missed))
     return np.array(found, np.float64)
 
 
