@@ -6,12 +6,11 @@ sound has 1 + T // hop of them. Windows are counted in samples, so figures compa
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from ._signals import checked, is_silent
 from .metric import Measure, MetricError, Pair
+from .slaney_mel import mel_filters
 
 __all__ = ["log_spectral_distance", "mel_distance", "mrstft_distance", "si_sdr"]
 
@@ -98,19 +97,6 @@ def log_spectral_distance(reference: np.ndarray, decoded: np.ndarray, sample_rat
     return _lsd(_spectrum(s, SIZES[-1]), _spectrum(y, SIZES[-1]))
 
 
-def slaney_mels(sample_rate: int, size: int) -> np.ndarray:
-    """float32 (80, size // 2 + 1): triangles equally wide on Slaney's mel scale (linear to 1 kHz, then logarithmic), area 1."""
-    slope = np.log(6.4) / 27  # per mel above 1 kHz, which is mel 15
-    top = sample_rate / 2
-    mels = np.linspace(0, top * 3 / 200 if top < 1000 else 15 + np.log(top / 1000) / slope, MELS + 2)
-    hz = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp(slope * (mels - 15)))
-    bins = np.fft.rfftfreq(size, 1 / sample_rate)
-    rise = (bins - hz[:-2, None]) / np.diff(hz)[:-1, None]
-    fall = (hz[2:, None] - bins) / np.diff(hz)[1:, None]
-    weights = np.maximum(0, np.minimum(rise, fall)) * (2 / (hz[2:] - hz[:-2]))[:, None]
-    return weights.astype(np.float32)
-
-
 def open_si_sdr(checkpoint: str | None) -> Measure:
     """`Family` of SI-SDR."""
     return lambda pair: {"si_sdr": si_sdr(pair.original.samples, pair.decoded)}
@@ -163,13 +149,11 @@ def _mrstft(reference: list[np.ndarray], decoded: list[np.ndarray]) -> float:
     return total / len(SIZES)
 
 
-@lru_cache
-def _bank(sample_rate: int, size: int) -> np.ndarray:
-    return slaney_mels(sample_rate, size).T
-
-
 def _log_mels(spectra: list[np.ndarray], sample_rate: int) -> list[np.ndarray]:
-    return [np.log10(np.maximum(s @ _bank(sample_rate, size), MEL_MAGNITUDE)) for s, size in zip(spectra, SIZES, strict=True)]
+    return [
+        np.log10(np.maximum(s @ mel_filters(sample_rate, size, MELS, sample_rate / 2).T, MEL_MAGNITUDE))
+        for s, size in zip(spectra, SIZES, strict=True)
+    ]
 
 
 def _mel(reference: list[np.ndarray], decoded: list[np.ndarray]) -> float:

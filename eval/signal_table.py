@@ -10,6 +10,7 @@ from .metric import Family, Metric
 __all__ = ["SIGNAL"]
 
 F0 = "F0 by WORLD's DIO and StoneMask, 71 to 800 Hz, every 5 ms"
+BOTH = "frames voiced in both sounds (none where fewer than 10 are)"
 STFT = "Hann windows, hop a quarter, centred, zeros beyond the ends, windows in samples at the rate compared"
 
 PESQ = Family(
@@ -166,15 +167,13 @@ PITCH = Family(
     "f0",
     "reconstruction",
     (
-        Metric(
-            "f0_rmse_hz", "F0 RMSE", "Hz", "lower", f"Root mean square error of F0 over frames voiced in both; {F0}", digits=1
-        ),
+        Metric("f0_rmse_hz", "F0 RMSE", "Hz", "lower", f"Root mean square error of F0 over {BOTH}; {F0}", digits=1),
         Metric(
             "f0_rmse_cents",
             "F0 RMSE",
             "cents",
             "lower",
-            f"Root mean square error of 1200 log2 F0 over frames voiced in both; {F0}",
+            f"Root mean square error of 1200 log2 F0 over {BOTH}; {F0}",
             digits=0,
         ),
         Metric(
@@ -182,7 +181,7 @@ PITCH = Family(
             "F0 corr",
             "-1 to 1",
             "higher",
-            f"Pearson's correlation of F0 in Hz over frames voiced in both, 10 at least; {F0}",
+            f"Pearson's correlation of F0 in Hz over {BOTH}; {F0}",
             digits=3,
         ),
         Metric(
@@ -198,7 +197,7 @@ PITCH = Family(
             "GPE",
             "share",
             "lower",
-            f"Share of the frames voiced in both whose F0 is more than 20 % off the original's; {F0}",
+            f"Share whose F0 is more than 20 % off the original's, of {BOTH}; {F0}",
             digits=3,
         ),
     ),
