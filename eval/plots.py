@@ -6,13 +6,14 @@ shape besides.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import MissingExtraError
 from ..core.files import replacing
-from .tables import main_metrics
+from .tables import main_metrics, mean_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ DPI = 300
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
 MARKS = "osD^vP"
 ANCHOR = "#555555"
+LONGEST = 26  # characters of a name; model folders have long ones
 PANELS = 6  # models with curves of their codes
 STYLE = {
     "font.size": 7.5, "axes.labelsize": 7.5, "axes.titlesize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
@@ -39,18 +41,19 @@ TOKEN_PLOTS = {
 
 
 def write_plots(results: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write `scores.png`, `rate_distortion_<metric>.png` for the main metrics, and where there are tokens `lorenz.png`,
-    `rank_frequency.png` and `usage_growth.png`; what the results hold nothing for is left out.
+    """Write `scores.png`, `rate_distortion_<metric>.png` of the main metrics, and the three figures of `TOKEN_PLOTS`.
 
-    Raises `MissingExtraError` without matplotlib, and `OSError`.
-    """  # noqa: D205
+    What the results hold nothing for is left out. Returns what was written. Raises `MissingExtraError` without matplotlib, and
+    `OSError`.
+    """
     try:
         import matplotlib
     except ImportError:
         raise MissingExtraError("matplotlib", "eval") from None
     folder.mkdir(parents=True, exist_ok=True)
     metrics, written = main_metrics(results), []
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names may be in any script; the font is matplotlib's
         figures = {"scores": scores(results, metrics)} if metrics else {}
         for metric in metrics:
             if any(entry.get("bitrate") for entry in _codecs(results)):
@@ -91,14 +94,15 @@ def rate_distortion(results: Mapping[str, Any], metric: Mapping[str, Any]) -> Fi
     axes = figure.subplots()
     models = 0
     for number, (name, entries) in enumerate(_series(results).items()):
-        points = sorted((e["bitrate"] / 1000, *_interval(e, metric)) for e in entries if e.get("bitrate") and _mean(e, metric) is not None)
+        there = [e for e in entries if e.get("bitrate") and mean_of(e, metric) is not None]
+        points = sorted((e["bitrate"] / 1000, *_interval(e, metric)) for e in there)
         if not points:
             continue
         anchor = entries[0]["kind"] == "anchor"
         colour = ANCHOR if anchor else PALETTE[models % len(PALETTE)]
         models += not anchor
         x, y, low, high = zip(*points, strict=True)
-        axes.errorbar(x, y, yerr=(low, high), label=name, color=colour, marker=MARKS[number % len(MARKS)], markersize=3.5,
+        axes.errorbar(x, y, yerr=(low, high), label=_short(name), color=colour, marker=MARKS[number % len(MARKS)], markersize=3.5,
                       linestyle=":" if anchor else "-", linewidth=1.1, elinewidth=0.7, capsize=1.5)  # fmt: skip
     axes.set(xscale="log", xlabel="kbit/s", ylabel=_label(metric))
     _plain_ticks(axes)
@@ -118,19 +122,20 @@ def _plain_ticks(axes: Axes) -> None:
 
 def scores(results: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> Figure:
     """One panel for each metric, a bar with its 95 % interval for each entry."""
-    entries = [e for e in results["entries"] if any(_mean(e, metric) is not None for metric in metrics)]
+    entries = [e for e in results["entries"] if any(mean_of(e, metric) is not None for metric in metrics)]
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
     figure = _figure(1.2 + 1.9 * columns, rows * (0.7 + 0.17 * len(entries)))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    colours = {id(e): PALETTE[i % len(PALETTE)] for i, (_, own) in enumerate(_series(results).items()) for e in own if e["kind"] == "model"}
+    models = [own for own in _series(results).values() if own[0]["kind"] == "model"]
+    colours = {entry["label"]: PALETTE[i % len(PALETTE)] for i, own in enumerate(models) for entry in own}
     for panel, metric in zip(panels.flat, metrics, strict=False):
         for place, entry in enumerate(entries):
-            if _mean(entry, metric) is not None:
+            if mean_of(entry, metric) is not None:
                 mean, low, high = _interval(entry, metric)
-                panel.barh(place, mean, color=colours.get(id(entry), "#9AA0A8"), height=0.68)
+                panel.barh(place, mean, color=colours.get(entry["label"], "#9AA0A8"), height=0.68)
                 panel.errorbar(mean, place, xerr=([low], [high]), color="#222222", elinewidth=0.8, capsize=1.5, linewidth=0)
-        panel.set(title=_label(metric), yticks=range(len(entries)), yticklabels=[e["label"] for e in entries])
+        panel.set(title=_label(metric), yticks=range(len(entries)), yticklabels=[_short(e["label"]) for e in entries])
         panel.grid(False, axis="y")
     panels[0, 0].invert_yaxis()
     for panel in list(panels.flat)[len(metrics) :]:
@@ -159,7 +164,7 @@ def token_curves(results: Mapping[str, Any], name: str) -> Figure:
                            linewidth=1, label=_stream_label(name, k, stream))  # fmt: skip
         if name == "lorenz":
             panel.plot([0, 1], [0, 1], color="#888888", linewidth=0.7, linestyle="--")
-        panel.set(title=entry["label"], xlabel=across, ylabel=up)
+        panel.set(title=_short(entry["label"]), xlabel=across, ylabel=up)
         if logarithmic:
             panel.set(xscale="log", yscale="log")
         if len(streams) <= 8:
@@ -182,11 +187,6 @@ def _with_tokens(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(widest.values())
 
 
-def _mean(entry: Mapping[str, Any], metric: Mapping[str, Any]) -> float | None:
-    mean: float | None = (entry["summary"].get(metric["name"]) or {}).get("mean")
-    return mean
-
-
 def _interval(entry: Mapping[str, Any], metric: Mapping[str, Any]) -> tuple[float, float, float]:
     """The mean and how far the interval goes below and above it; 0 where there is none."""
     summary = entry["summary"][metric["name"]]
@@ -196,5 +196,11 @@ def _interval(entry: Mapping[str, Any], metric: Mapping[str, Any]) -> tuple[floa
     return mean, max(mean - summary["low"], 0.0), max(summary["high"] - mean, 0.0)
 
 
+def _short(name: str) -> str:
+    """At most `LONGEST` characters, the end being what tells entries of one model apart."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2 - 1]}\u2026{name[-LONGEST // 2 :]}"
+
+
 def _label(metric: Mapping[str, Any]) -> str:
-    return f"{metric['label']} ({metric['unit']})" if metric["unit"] else str(metric["label"])
+    unit = metric["unit"].partition(",")[0]  # the range is in the definitions
+    return f"{metric['label']} ({unit})" if unit else str(metric["label"])

@@ -30,15 +30,15 @@ def page_data(results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     clips = results.get("clips") or []
     labels = [entry["label"] for entry in results["entries"]]
     names = [metric["name"] for metric in results["metrics"]]
-    examples, scale = _examples(results.get("examples") or [], folder)
+    examples, scale = _examples(results.get("examples") or [], folder, results["about"]["rate"])
     return {
-        **{key: results.get(key) for key in ("format", "about", "metrics", "entries", "tests", "calibration")},
+        **{key: results.get(key) for key in ("format", "about", "metrics", "entries", "tests", "calibration", "rejected")},
         "clips": [{key: clip.get(key) for key in ("id", "seconds", "speaker", "text")} for clip in clips],
         "values": [[[_number(clip, label, name) for clip in clips] for label in labels] for name in names],
         "reasons": _reasons(clips, labels, names),
         "examples": examples,
         "spectrogram": {"low": scale.low, "high": scale.high, "palette": palette().tolist(), "levels": LEVELS},
-        "notes": {"statistics": DEFINITION, "tokens": DEFINITIONS},
+        "notes": {"statistics": results["about"].get("statistics") or DEFINITION, "tokens": DEFINITIONS},
     }
 
 
@@ -59,11 +59,11 @@ def _reasons(clips: Sequence[Mapping[str, Any]], labels: Sequence[str], names: S
     return found
 
 
-def _examples(examples: Sequence[Mapping[str, Any]], folder: Path) -> tuple[list[dict[str, Any]], Scale]:
+def _examples(examples: Sequence[Mapping[str, Any]], folder: Path, rate: int) -> tuple[list[dict[str, Any]], Scale]:
     shown, pictures = [], []
     for example in examples:
         files = {"original": example["original"], **example["decoded"]}
-        tracks = [_track(label, folder / path, example["codes"].get(label)) for label, path in files.items()]
+        tracks = [_track(label, folder / path, example["codes"].get(label), rate) for label, path in files.items()]
         shown.append({"id": example["id"], "seconds": example["seconds"], "tracks": tracks})
         pictures += [track["picture"] for track in tracks if track["picture"] is not None]
     scale, colours = scale_of(pictures), palette()
@@ -73,12 +73,12 @@ def _examples(examples: Sequence[Mapping[str, Any]], folder: Path) -> tuple[list
     return shown, scale
 
 
-def _track(label: str, path: Path, codes: Any) -> dict[str, Any]:
-    """`picture` is still the array: its colours hang on all the pictures."""
+def _track(label: str, path: Path, codes: Any, rate: int) -> dict[str, Any]:
+    """`picture` is still the array: its colours hang on all the pictures, which are all drawn at `rate` Hz."""
     track: dict[str, Any] = {"label": label, "codes": codes, "audio": None, "picture": None, "problem": ""}
     try:
-        audio, data = Audio.read(path), path.read_bytes()
-        return {**track, "audio": _base64(data), "picture": spectrogram(audio), "rate": audio.sample_rate}
+        audio, data = Audio.read(path, rate), path.read_bytes()
+        return {**track, "audio": _base64(data), "picture": spectrogram(audio)}
     except (AudioError, OSError) as error:
         return {**track, "problem": str(error)}
 

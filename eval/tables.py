@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import VoxzooError
 from .bootstrap import DEFINITION
 
-__all__ = ["MAIN", "main_metrics", "scores_markdown", "table_markdown"]
+__all__ = ["MAIN", "main_metrics", "mean_of", "number", "scores_markdown", "table_markdown"]
 
 MAIN = ("pesq_wb", "stoi", "estoi", "visqol", "mcd", "dnsmos_ovrl", "utmos", "wer", "dwer", "speaker_similarity")
-DASH = "–"
-MINUS = "−"
+DASH = "\u2013"
+MINUS = "\u2212"
+TITLES = {"mos": "Learned MOS"}
 ARROWS = {"higher": " ↑", "lower": " ↓"}
 SAFE = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " ", "\r": " "})
 
@@ -34,14 +36,18 @@ def _has_values(results: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
 def table_markdown(results: Mapping[str, Any]) -> str:
     """The whole file: the main metrics, a table for each group, what is missing and why, and every definition."""
     about = results["about"]
-    lines = ["# Codec benchmark", "", f"{about['clips']} clips, {about['seconds']:.1f} s, compared at {about['rate']} Hz; "
-             f"voxzoo {_safe(about['voxzoo'])}. Means over clips; in brackets 95 % intervals; {DASH}: no value."]  # fmt: skip
+    measured = (
+        f"{about['clips']} clips, {about['seconds']:.1f} s, compared at {about['rate']} Hz; voxzoo {_safe(about['voxzoo'])}."
+    )
+    reading = "Means over clips; in brackets 95 % intervals; a dash stands for no value."
+    lines = ["# Codec benchmark", "", f"{measured} {reading}"]
     main = main_metrics(results)
     if main:
         lines += ["", "## Main metrics", "", scores_markdown(results, [metric["name"] for metric in main])]
     for group in dict.fromkeys(metric["group"] for metric in results["metrics"]):
         names = [metric["name"] for metric in results["metrics"] if metric["group"] == group]
-        lines += ["", f"## {_safe(group).capitalize()}", "", scores_markdown(results, names, intervals=True)]
+        title = TITLES.get(group) or _safe(group).capitalize()
+        lines += ["", f"## {title}", "", scores_markdown(results, names, intervals=True)]
     lines += ["", "## Missing values", "", _missing(results), "", "## Definitions", ""]
     lines += [f"- **{_safe(metric['label'])}**{_unit(metric)}: {_safe(metric['definition'])}" for metric in results["metrics"]]
     return "\n".join([*lines, f"- **Intervals and tests**: {_safe(DEFINITION)}", ""])
@@ -59,10 +65,19 @@ def scores_markdown(results: Mapping[str, Any], names: Sequence[str], intervals:
         raise VoxzooError(f"the results have no metric {unknown[0]!r}; they have {', '.join(known)}")
     metrics = [known[name] for name in names]
     best = {metric["name"]: _best(results, metric) for metric in metrics}
-    head = ["entry", "kbit/s", *(_safe(metric["label"]) + ARROWS.get(metric["better"], "") for metric in metrics)]
-    rows = [[_safe(entry["label"]), _bitrate(entry), *(_cell(entry, metric, best[metric["name"]], intervals) for metric in metrics)]
-            for entry in results["entries"] if entry["kind"] != "original" or any(_mean(entry, m) is not None for m in metrics)]  # fmt: skip
+    head = ["entry", "kbit/s", *(_head(metric) for metric in metrics)]
+    rows = []
+    for entry in results["entries"]:
+        if entry["kind"] != "original" or any(mean_of(entry, metric) is not None for metric in metrics):
+            cells = [_cell(entry, metric, best[metric["name"]], intervals) for metric in metrics]
+            rows.append([_safe(entry["label"]), _bitrate(entry), *cells])
     return "\n".join(_row(cells) for cells in [head, ["---", *["---:"] * (len(head) - 1)], *rows])
+
+
+def _head(metric: Mapping[str, Any]) -> str:
+    """Label, unit where it is a plain one ("dB", not "MOS, 1 to 5"), and an arrow to the better side."""
+    unit = "" if re.search(r"[,\d]", metric["unit"]) or not metric["unit"] else f" ({_safe(metric['unit'])})"
+    return _safe(metric["label"]) + unit + ARROWS.get(metric["better"], "")
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -81,13 +96,16 @@ def _cell(entry: Mapping[str, Any], metric: Mapping[str, Any], best: str | None,
 
 
 def _best(results: Mapping[str, Any], metric: Mapping[str, Any]) -> str | None:
-    means = [mean for entry in results["entries"] if entry["kind"] != "original" and (mean := _mean(entry, metric)) is not None]
+    means = [
+        mean for entry in results["entries"] if entry["kind"] != "original" and (mean := mean_of(entry, metric)) is not None
+    ]
     if not metric["better"] or len(means) < 2:
         return None
     return number(max(means) if metric["better"] == "higher" else min(means), metric["digits"])
 
 
-def _mean(entry: Mapping[str, Any], metric: Mapping[str, Any]) -> float | None:
+def mean_of(entry: Mapping[str, Any], metric: Mapping[str, Any]) -> float | None:
+    """The mean of a metric, None where there is none."""
     mean: float | None = (entry["summary"].get(metric["name"]) or {}).get("mean")
     return mean
 

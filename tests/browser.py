@@ -50,7 +50,7 @@ def size(driver: Any, width: int, height: int) -> None:
 
 
 def scheme(driver: Any, name: str) -> None:
-    """"light" or "dark"."""
+    """Prefer the "light" or the "dark" scheme."""
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": name}]})
 
 

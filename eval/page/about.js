@@ -14,12 +14,12 @@ function lead(data) {
 function run(section, data) {
   const { about } = data;
   const source = about.source || {};
-  const rows = [["Voxzoo", about.voxzoo], ["Python", about.python], ["Machine", about.machine], ["Source", source.path], ["Kind of source", source.kind],
+  const rows = [["Voxzoo", about.voxzoo], ["Python", about.python], ["torch", about.torch], ["Machine", about.machine], ["Source", source.path], ["Kind of source", source.kind],
     ["Listing, sha256", source.sha256], ["Clips", grouped(about.clips)], ["Sound", `${number(about.seconds, 1)} s`], ["Compared at", `${grouped(about.rate)} Hz`],
     ...Object.entries(about.arguments || {}).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)])];
   const facts = rows.filter(([, value]) => value !== undefined && value !== null && value !== "");
   section.append(el("dl", { class: "card" }, facts.map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, named(text(value)))))),
-    entriesTable(data), missingTable(data), download(data));
+    entriesTable(data), missingTable(data), rejectedTable(data), download(data));
 }
 
 const text = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
@@ -41,6 +41,13 @@ function missingTable(data) {
   return el("details", {}, el("summary", {}, `Missing values and their reasons (${grouped(total(data))})`), table);
 }
 
+function rejectedTable(data) {
+  if (!data.rejected || !data.rejected.length) return "";
+  const table = smallTable("Clips that were left out", data.rejected, [["Clip", (r) => named(r.id)], ["reason", (r) => named(r.reason)]]);
+  table.firstChild.classList.add("words");
+  return el("details", {}, el("summary", {}, `Clips that were left out (${grouped(data.rejected.length)})`), table);
+}
+
 function download(data) {
   const save = () => {
     const link = el("a", { download: "results.json", href: URL.createObjectURL(new Blob([JSON.stringify(results(data), null, 1)], { type: "application/json" })) });
@@ -58,15 +65,15 @@ function results(data) {
     Object.fromEntries(data.metrics.map((m, k) => [m.name, data.values[k][j][i]]))])) }));
   for (const [i, j, k, reason] of data.reasons) (clips[i].reasons[labels[j]] ||= {})[data.metrics[k].name] = reason;
   const listed = data.examples.map(({ id, seconds, tracks }) => ({ id, seconds, codes: Object.fromEntries(tracks.filter((t) => t.codes).map((t) => [t.label, t.codes])) }));
-  const { format, about, metrics, entries, tests, calibration } = data;
-  return { format, about, metrics, entries, tests, calibration, clips, examples: listed };
+  const { format, about, metrics, entries, tests, calibration, rejected } = data;
+  return { format, about, metrics, entries, tests, calibration, clips, rejected, examples: listed };
 }
 
 function definitions(section, data) {
   const item = (name, tail, words) => el("div", {}, el("dt", {}, name, el("small", {}, tail)), el("dd", {}, words));
   for (const group of new Set(data.metrics.map((m) => m.group))) {
     const own = data.metrics.filter((m) => m.group === group);
-    section.append(el("h3", {}, title(group)), el("dl", { class: "definitions" }, own.map((m) => item(m.label, ` ${[m.unit, better(m)].filter(Boolean).join(", ")}`, m.definition))));
+    section.append(el("h3", {}, groupTitle(group)), el("dl", { class: "definitions" }, own.map((m) => item(m.label, ` ${[m.unit, better(m)].filter(Boolean).join(", ")}`, m.definition))));
   }
   section.append(el("h3", {}, "Intervals and tests"), el("p", {}, title(data.notes.statistics) + "."), calibration(data));
   if (!data.entries.some((e) => e.tokens)) return;
@@ -75,7 +82,7 @@ function definitions(section, data) {
 }
 
 function calibration(data) {
-  const found = Object.entries(data.calibration || {}).filter(([, c]) => c && c.pairs);
+  const found = Object.entries(data.calibration || {}).filter(([, c]) => c && c.pairs && (c.same ?? c.different ?? null) !== null);
   if (!found.length) return "";
   const said = ([name, c]) => `To read ${name.replaceAll("_", " ")} by: originals of the same speaker have ${number(c.same, 3)} on average (${grouped(c.pairs[0])} pairs), of different speakers ${number(c.different, 3)} (${grouped(c.pairs[1])} pairs).`;
   return el("p", {}, found.map(said).join(" "));

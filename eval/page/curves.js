@@ -19,14 +19,14 @@ function seriesOf(entries) {
 
 // The kinds of rate there are: [key, text, entry -> bit/s or null].
 function ratesOf(data) {
-  const rates = [["nominal", "nominal: codes \u00d7 log2 of the codebook", (e) => e.bitrate]];
-  for (const metric of data.metrics.filter((m) => m.group === "rate" && /^k?(bits?\/s|bps)/.test(m.unit))) {
+  const rates = [["nominal", "Nominal", (e) => e.bitrate]];
+  for (const metric of data.metrics.filter((m) => m.group === "rate" && m.name !== "bitrate_nominal" && /^k?bits?\/s/.test(m.unit))) {
     const unit = metric.unit.startsWith("k") ? 1000 : 1;
     rates.push([`metric ${metric.name}`, metric.label, (e) => (meanOf(e, metric) === null ? null : unit * meanOf(e, metric))]);
   }
   const token = (key) => (e) => (e.tokens && e.tokens.rates && typeof e.tokens.rates[key] === "number" ? e.tokens.rates[key] : null);
-  for (const [key, text] of [["entropy", "entropy of the codes"], ["conditional", "conditional entropy"]]) {
-    if (!data.metrics.some((m) => m.group === "rate" && m.name.startsWith(key))) rates.push([`tokens ${key}`, text, token(key)]);
+  for (const [key, text] of [["entropy", "Entropy"], ["conditional", "Conditional entropy"]]) {
+    if (!data.metrics.some((m) => m.group === "rate" && m.name.includes(key))) rates.push([`tokens ${key}`, text, token(key)]);
   }
   return rates.filter(([, , rate]) => data.entries.some((e) => rate(e) > 0));
 }
@@ -68,8 +68,8 @@ function curveSpec(data, list, metric, [, text, rate]) {
   const ys = all.flatMap((p) => [p.y, p.summary.low ?? p.y, p.summary.high ?? p.y]).concat(line === null ? [] : [line]);
   return {
     label: `${metric.label} over rate`,
-    x: { domain: around(all.map((p) => p.x), { log: true, margin: 0.05 }), log: true, label: `kbit/s (${text.split(":")[0]}, logarithmic)` },
-    y: { domain: around(ys), label: `${metric.label}${metric.unit ? ` (${metric.unit})` : ""}` },
+    x: { domain: around(all.map((p) => p.x), { log: true, margin: 0.05 }), log: true, label: `kbit/s, ${text.toLowerCase()}` },
+    y: { domain: around(ys), label: `${metric.label}${unitOf(metric) ? ` (${unitOf(metric)})` : ""}` },
     draw(g, sx, sy, root) {
       if (line !== null) g.append(svg("line", { class: "reference", x1: 52, x2: root.clientWidth - 14 || 600, y1: sy(line), y2: sy(line), "data-tip": `as recorded: ${number(line, metric.digits)}` }));
       for (const { series, points: own } of points) g.append(drawSeries(series, own, metric, sx, sy));

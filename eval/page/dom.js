@@ -33,10 +33,13 @@ function short(value) {
   return String(Number(value.toPrecision(3))).replace("-", "\u2212").replace("e+", "e");
 }
 
-const percent = (share, digits = 1) => (share === null || share === undefined ? DASH : number(100 * share, digits) + " %");
+const percent = (share, digits = 1) => (share === null || share === undefined ? DASH : number(100 * share, digits) + "\u00a0%");
 const grouped = (value) => (value === null || value === undefined ? DASH : value.toLocaleString("en-US").replaceAll(",", "\u202f"));
 const arrow = (metric) => ({ higher: "\u2191", lower: "\u2193" })[metric.better] || "";
+const unitOf = (metric) => (metric.unit || "").split(",")[0]; // ranges are for the definitions
+const plainUnit = (metric) => (metric.unit && !/[,\d]/.test(metric.unit) ? ` (${metric.unit})` : "");
 const better = (metric) => ({ higher: "higher is better", lower: "lower is better" })[metric.better] || "neither way is better";
+const groupTitle = (group) => ({ mos: "Learned MOS" })[group] || title(group);
 const title = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // A labelled <select>; options are [value, text] or, in groups, {group, options}.
@@ -49,8 +52,8 @@ function choice(label, options, value, change) {
 
 function metricOptions(metrics) {
   const groups = [...new Set(metrics.map((m) => m.group))];
-  const of = (group) => metrics.filter((m) => m.group === group).map((m) => [m.name, `${m.label} ${arrow(m)}`.trim()]);
-  return groups.map((group) => ({ group: title(group), options: of(group) }));
+  const of = (group) => metrics.filter((m) => m.group === group).map((m) => [m.name, `${m.label}${plainUnit(m)} ${arrow(m)}`.trim()]);
+  return groups.map((group) => ({ group: groupTitle(group), options: of(group) }));
 }
 
 // A table of few rows, whose first column is its head; columns are [title, value of a row, tip].

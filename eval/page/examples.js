@@ -9,15 +9,16 @@ function examples(section, data) {
   }
   const { low, high } = data.spectrogram;
   const plays = [];
-  const difference = el("input", { type: "checkbox", onchange: () => section.classList.toggle("different", difference.checked) });
+  const difference = el("input", { type: "checkbox", onchange: () => {
+    section.classList.toggle("different", difference.checked);
+    for (const canvas of section.querySelectorAll("canvas.difference")) if (canvas.fillIn) canvas.fillIn();
+  } });
   section.append(
     el("p", { class: "note" }, "Choose a track with a tap or, while it plays, with the up and down keys: it goes on where the other one was. Touch a spectrogram to go to that instant."),
     el("div", { class: "tools" }, el("label", { class: "chip" }, difference, el("span", {}, "Difference from the original")), colourBar(data)),
-    data.examples.map((example, i) => exampleCard(data, example, i, plays)),
-    el("p", { class: "note" }, `Spectrograms: Hann window of 32 ms, 0 Hz at the bottom to half the sample rate at the top, linear; dB re a full-scale sine, ${number(low, 0)} to ${number(high, 0)} in all of them. `
+    ...data.examples.map((example, i) => exampleCard(data, example, i, plays)),
+    el("p", { class: "note" }, `Spectrograms: Hann window of 32 ms, 0 to ${short(data.about.rate / 2000)} kHz from bottom to top, linear; dB re a full-scale sine, ${number(low, 0)} to ${number(high, 0)} in all of them. `
       + "Difference: level minus that of the original, \u221230 to +30 dB, drawn by the page. Below: the codes of the first streams (the first on top), one colour for each code."));
-  difference.addEventListener("change", () => section.dispatchEvent(new CustomEvent("difference")));
-  section.addEventListener("difference", () => { if (difference.checked) section.querySelectorAll("canvas.difference").forEach((c) => c.fillIn && c.fillIn()); });
 }
 
 function colourBar(data) {
@@ -55,7 +56,7 @@ function scoresOf(data, example, track) {
   const entry = data.entries.findIndex((e) => e.label === track.label);
   if (clip < 0 || entry < 0) return "";
   const found = data.metrics.map((m, k) => [m, data.values[k][entry][clip]]).filter(([m, v]) => v !== null && m.per === "clip" && m.better && m.group !== "cost" && m.group !== "rate");
-  return found.slice(0, 3).map(([m, v]) => `${m.label}\u00a0${number(v, m.digits)}`).join(" \u00b7 ");
+  return found.slice(0, 3).map(([m, v]) => `${m.label}\u00a0${number(v, m.digits)}`).join(", ");
 }
 
 // Filled in when first asked for: levels of two pictures are read back by their colours.
@@ -77,6 +78,7 @@ function differenceCanvas(data, example, image) {
 
 function levelsOf(image, { width, height }, known) {
   const pen = el("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
+  pen.imageSmoothingEnabled = false;
   pen.drawImage(image, 0, 0, width, height);
   const { data } = pen.getImageData(0, 0, width, height);
   return Array.from({ length: width * height }, (_, i) => known.get((data[4 * i] << 16) | (data[4 * i + 1] << 8) | data[4 * i + 2]) ?? 0);

@@ -101,7 +101,7 @@ function pairFacts(data, metric, points, { a, b }) {
   const lines = [el("h3", {}, named(b), " \u2212 ", named(a))];
   if (test && test.difference !== null) {
     const p = test.p === null || test.p === undefined ? test.reason || "not tested" : test.p < 0.001 ? "p < 0.001" : `p = ${test.p.toFixed(3)}`;
-    lines.push(el("p", { class: "big" }, `${test.difference > 0 ? "+" : ""}${number(test.difference, digits)}`, el("small", {}, ` ${metric.unit}`)));
+    lines.push(el("p", { class: "big" }, `${test.difference > 0 ? "+" : ""}${number(test.difference, digits)}`, el("small", {}, ` ${unitOf(metric)}`)));
     if (test.low !== null) lines.push(el("p", {}, `95 % interval ${number(test.low, digits)} to ${number(test.high, digits)}`));
     lines.push(el("p", {}, `${p}, ${test.count} clips`));
   } else lines.push(el("p", {}, a === b ? "Choose two different entries." : "This pair was not tested."));

@@ -16,19 +16,19 @@ function resultsTable(section, data) {
     body.append(...ordered(rows, key, state.down).map((item) => item.row));
   };
   const head = (key, metric, content) => {
-    const button = el("button", { type: "button", onclick: () => sort(key, metric), "data-tip": metric ? `${better(metric)}; sort` : "sort by name" }, content);
+    const button = el("button", { type: "button", onclick: () => sort(key, metric), "data-tip": metric ? `${[metric.unit, better(metric)].filter(Boolean).join("; ")}; sort` : "sort by name" }, content);
     heads.set(key, el("th", { scope: "col", "aria-sort": "none", "data-group": metric && metric.group }, button));
     return heads.get(key);
   };
   const span = (group) => data.metrics.filter((m) => m.group === group).length;
   table.append(el("caption", { class: "unseen" }, "Means over clips by entry and metric"), el("thead", {},
-    el("tr", { class: "groups" }, el("td", {}), groups.map((g) => el("th", { scope: "colgroup", colspan: span(g), "data-group": g }, title(g)))),
+    el("tr", { class: "groups" }, el("td", {}), groups.map((g) => el("th", { scope: "colgroup", colspan: span(g), "data-group": g }, groupTitle(g)))),
     el("tr", {}, head("", null, ["Entry"]), data.metrics.map((m) => head(m.name, m, metricHead(m))))), body);
   section.append(tableTools(table, groups), scroller(table, "Results"), tableNote(data));
 }
 
 const metricHead = (metric) => [el("span", { class: "metric" }, metric.label, arrow(metric) && el("span", { class: "way", "aria-hidden": "true" }, arrow(metric))),
-  el("span", { class: "unit" }, metric.unit)];
+  el("span", { class: "unit" }, unitOf(metric))];
 
 function entryCell(entry) {
   const kind = entry.kind === "model" ? "" : el("span", { class: "kind" }, entry.kind === "anchor" ? "anchor" : "as recorded");
@@ -81,7 +81,7 @@ function tableTools(table, groups) {
     return el("label", { class: "chip" }, input, el("span", {}, text));
   };
   const show = (group) => (on) => { for (const cell of table.querySelectorAll(`[data-group="${group}"]`)) cell.hidden = !on; };
-  const parts = groups.length > 1 ? groups.map((group) => box(title(group), true, show(group))) : [];
+  const parts = groups.length > 1 ? groups.map((group) => box(groupTitle(group), true, show(group))) : [];
   return el("div", { class: "tools", role: "group", "aria-label": "Columns" }, parts,
     box("95 % intervals", true, (on) => table.classList.toggle("bare", !on)));
 }

@@ -8,14 +8,13 @@ function tokenPlots(section, data) {
   }
   section.append(ratesTable(entries));
   const body = el("div");
-  const draw = (label) => body.replaceChildren(...tokenView(entries.find((e) => e.label === label).tokens, label));
+  const draw = (label) => {
+    body.replaceChildren(...tokenView(entries.find((e) => e.label === label).tokens, label));
+    for (const box of body.querySelectorAll(".chart")) paint(box); // now that it has a width
+  };
   section.append(el("div", { class: "tools" }, choice("Entry", entries.map((e) => [e.label, e.label]), entries[0].label, draw)), body);
-  for (const box of body.querySelectorAll(".chart")) paint(box);
   draw(entries[0].label);
-  redraw(body);
 }
-
-const redraw = (node) => { for (const box of node.querySelectorAll(".chart")) if (box.spec) paint(box); };
 
 function ratesTable(entries) {
   const orders = [...new Set(entries.flatMap((e) => Object.keys((e.tokens.rates || {}).ngram || {}).filter((n) => n !== "missing")))];
@@ -32,9 +31,9 @@ function tokenView(tokens, label) {
   const streams = tokens.streams.map((stream, k) => ({ ...stream, k }));
   const ink = (k) => `stream-line s${streams.length < 2 ? 0 : Math.round((7 * k) / (streams.length - 1))}`;
   const boxes = [
-    figure("Share of occurrences held by the rarest codes", lines(streams, ink, (s) => s.lorenz, {
-      label: `Lorenz curves, ${label}`, x: { domain: [0, 1], label: "share of the codes, rarest first", format: (v) => percent(v, 0) },
-      y: { domain: [0, 1], label: "share of occurrences", format: (v) => percent(v, 0) } }, true), lorenzNote(streams)),
+    figure("Lorenz curves", lines(streams, ink, (s) => s.lorenz, {
+      label: `Lorenz curves, ${label}`, x: { domain: [0, 1], label: "share of the codes, rarest first" },
+      y: { domain: [0, 1], label: "share of occurrences" } }, true), lorenzNote(streams)),
     figure("Count by rank", lines(streams, ink, (s) => s.rank_frequency, { label: `Count by rank, ${label}`, x: { log: true, label: "rank" }, y: { log: true, label: "occurrences" } }),
       "A straight line would be a power law; its slope stands in the table below."),
     figure("Codes in use", lines(streams, ink, (s) => s.growth, { label: `Codes used, ${label}`, x: { log: true, label: "tokens seen" }, y: { from: 0, label: "different codes" } }),
