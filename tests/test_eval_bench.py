@@ -37,9 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    root = tmp_path / "in"
+def make_corpus(root: Path) -> Path:
     root.mkdir()
     rng = np.random.default_rng(0)
     for i in range(CLIPS):
@@ -48,12 +46,29 @@ def corpus(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def options(corpus: Path, model: str, tmp_path: Path) -> Options:
+def make_options(corpus: Path, model: str, output: Path) -> Options:
     return Options(
-        str(corpus), (model, f"{model}:1"), str(tmp_path / "out"), metrics=("si_sdr", "lsd", "rate"), workers=0, rate=RATE,
+        str(corpus), (model, f"{model}:1"), str(output), metrics=("si_sdr", "lsd", "rate"), workers=0, rate=RATE,
         examples=2, resamples=50, report=False, quiet=True,
     )  # fmt: skip
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return make_corpus(tmp_path / "in")
+
+
+@pytest.fixture
+def options(corpus: Path, model: str, tmp_path: Path) -> Options:
+    return make_options(corpus, model, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def done(model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Options, dict[str, Any]]:
+    """A run that tests look at and do not touch."""
+    root = tmp_path_factory.mktemp("done")
+    options = make_options(make_corpus(root / "in"), model, root / "out")
+    return options, bench(options)
 
 
 def entry_of(results: dict[str, Any], label: str) -> dict[str, Any]:
@@ -105,8 +120,8 @@ def without_times(results: dict[str, Any]) -> Any:
 
 
 # ---------------------------------------------------------------------- what it gives
-def test_from_a_source_to_results(options: Options, model: str) -> None:
-    results = bench(options)
+def test_from_a_source_to_results(done: tuple[Options, dict[str, Any]], model: str) -> None:
+    options, results = done
     folder = Path(options.output)
     assert json.loads((folder / "results.json").read_text()) == results
     assert [entry["label"] for entry in results["entries"]] == [model, f"{model}:1"]
@@ -125,10 +140,10 @@ def test_from_a_source_to_results(options: Options, model: str) -> None:
     assert all(metric["definition"] for metric in results["metrics"])
 
 
-def test_values_are_those_of_encode_decode_and_the_metric(options: Options, model: str, corpus: Path) -> None:
-    results = bench(options)
+def test_values_are_those_of_encode_decode_and_the_metric(done: tuple[Options, dict[str, Any]], model: str) -> None:
+    options, results = done
     loaded = voxzoo.load(model)
-    audio = Audio.read(corpus / "3.wav")
+    audio = Audio.read(Path(options.source) / "3.wav")
     decoded = loaded.decode(loaded.encode(audio, streams=1)).resample(RATE).samples
     reference = audio.resample(RATE).samples
     from voxzoo.eval.alignment import align
@@ -140,8 +155,8 @@ def test_values_are_those_of_encode_decode_and_the_metric(options: Options, mode
     assert values["delay_ms"] == pytest.approx(1000 * delay / RATE)
 
 
-def test_tests_between_entries(options: Options, model: str) -> None:
-    results = bench(options)
+def test_tests_between_entries(done: tuple[Options, dict[str, Any]], model: str) -> None:
+    _, results = done
     tests = [test for test in results["tests"] if test["metric"] == "lsd"]
     assert [(test["a"], test["b"], test["count"]) for test in tests] == [(model, f"{model}:1", CLIPS)]
     means = [entry["summary"]["lsd"]["mean"] for entry in results["entries"]]
@@ -150,8 +165,8 @@ def test_tests_between_entries(options: Options, model: str) -> None:
     assert tests[0]["low"] <= tests[0]["difference"] <= tests[0]["high"]
 
 
-def test_scores_as_parquet(options: Options, model: str) -> None:
-    results = bench(options)
+def test_scores_as_parquet(done: tuple[Options, dict[str, Any]], model: str) -> None:
+    options, results = done
     rows = pq.read_table(Path(options.output) / "scores.parquet").to_pylist()
     assert len(rows) == 2 * CLIPS
     row = next(row for row in rows if (row["clip"], row["entry"]) == ("4", model))
@@ -160,8 +175,8 @@ def test_scores_as_parquet(options: Options, model: str) -> None:
     assert json.loads(row["missing"]) == {}
 
 
-def test_examples_are_spread_over_the_source_and_can_be_heard(options: Options, model: str) -> None:
-    results = bench(options)
+def test_examples_are_spread_over_the_source_and_can_be_heard(done: tuple[Options, dict[str, Any]], model: str) -> None:
+    options, results = done
     assert [example["id"] for example in results["examples"]] == ["4", "6"]  # 0 and 1 are under a second: too short
     example = results["examples"][0]
     sounds = [example["original"], *example["decoded"].values()]
@@ -174,8 +189,8 @@ def test_examples_are_spread_over_the_source_and_can_be_heard(options: Options, 
     assert example["codes"][f"{model}:1"] == [tokens.codes[0][0].tolist()]
 
 
-def test_rates_of_real_codes_and_files(options: Options, model: str) -> None:
-    results = bench(options)
+def test_rates_of_real_codes_and_files(done: tuple[Options, dict[str, Any]], model: str) -> None:
+    options, results = done
     loaded = voxzoo.load(model)
     clips = [loaded.encode(Audio.read(Path(options.source) / f"{i}.wav")).numpy() for i in range(CLIPS)]
     summary = {name: value["mean"] for name, value in entry_of(results, model)["summary"].items()}

@@ -140,6 +140,7 @@ playing.load = deadly
 """
 
 
+@pytest.mark.slow
 def test_a_clip_that_ends_its_process_is_rejected_alone(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import soundfile
 
