@@ -16,7 +16,7 @@ from ..core.files import replacing
 from .tables import main_metrics, mean_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 __all__ = ["STYLE", "rate_distortion", "scores", "token_curves", "write_plots"]
@@ -102,22 +102,24 @@ def rate_distortion(results: Mapping[str, Any], metric: Mapping[str, Any]) -> Fi
         colour = ANCHOR if anchor else PALETTE[models % len(PALETTE)]
         models += not anchor
         x, y, low, high = zip(*points, strict=True)
-        axes.errorbar(x, y, yerr=(low, high), label=_short(name), color=colour, marker=MARKS[number % len(MARKS)], markersize=3.5,
-                      linestyle=":" if anchor else "-", linewidth=1.1, elinewidth=0.7, capsize=1.5)  # fmt: skip
+        style = {"color": colour, "marker": MARKS[number % len(MARKS)], "linestyle": ":" if anchor else "-"}
+        axes.errorbar(
+            x, y, yerr=(low, high), label=_short(name), markersize=3.5, linewidth=1.1, elinewidth=0.7, capsize=1.5, **style
+        )
     axes.set(xscale="log", xlabel="kbit/s", ylabel=_label(metric))
-    _plain_ticks(axes)
+    _plain_ticks(axes.xaxis, 1, 2, 5)
     if axes.has_data():
         axes.legend(frameon=False)
     return figure
 
 
-def _plain_ticks(axes: Axes) -> None:
-    """1, 2, 5 and so on instead of powers of ten."""
+def _plain_ticks(axis: Axis, *factors: int) -> None:
+    """Logarithmic ticks at these factors of each power of ten, written out: names may hold `$`, so no mathematics is set."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_locator(LogLocator(subs=factors))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def scores(results: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> Figure:
@@ -167,6 +169,8 @@ def token_curves(results: Mapping[str, Any], name: str) -> Figure:
         panel.set(title=_short(entry["label"]), xlabel=across, ylabel=up)
         if logarithmic:
             panel.set(xscale="log", yscale="log")
+            _plain_ticks(panel.xaxis, 1)
+            _plain_ticks(panel.yaxis, 1)
         if len(streams) <= 8:
             panel.legend(frameon=False, handlelength=1.2, labelspacing=0.2, title="codebook", title_fontsize=6.5)
     for panel in list(panels.flat)[len(entries) :]:
