@@ -93,7 +93,7 @@ def probe(
     if len(np.unique(named[kept])) < 2:
         raise MetricError("fewer than two labels occur in more than one clip or sentence; a probe needs two to tell apart")
     x, y, group = features[kept], named[kept], parts[kept]
-    count = min(folds, len(np.unique(group)))
+    count = min(folds, len(np.unique(group)), int(np.unique(y, return_counts=True)[1].max()))
     right = int((_predicted(x, y, group, count, seed) == y).sum())
     low, high = _wilson(right, len(y))
     chance = float(np.unique(y, return_counts=True)[1].max() / len(y))

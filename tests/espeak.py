@@ -86,6 +86,23 @@ def corpus(voices: int = 8, sentences: int = 40) -> tuple[Utterance, ...]:
 
 
 @functools.cache
+def units(voices: int = 8, sentences: int = 40) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """A simple tokenizer of that speech: MFCC 1 to 19 at 50 frames/s (N, 19) of unit variance, and their k-means codes (N,).
+
+    Skips without librosa and scikit-learn.
+    """
+    librosa = pytest.importorskip("librosa")
+    cluster = pytest.importorskip("sklearn.cluster")
+    options = {"sr": RATE, "n_mfcc": 20, "n_fft": 512, "hop_length": 320, "n_mels": 40}
+    clips = [u.samples for u in corpus(voices, sentences)]
+    features = [librosa.feature.mfcc(y=wav, **options)[1:].T[: len(wav) // 320] for wav in clips]
+    spread = np.concatenate(features).std(0)
+    features = [frames / spread for frames in features]
+    model = cluster.KMeans(100, n_init=1, random_state=0, max_iter=50).fit(np.concatenate(features)[::2])
+    return features, [model.predict(frames) for frames in features]
+
+
+@functools.cache
 def _everything() -> tuple[Utterance, ...]:
     """The whole corpus, in about 1.5 s, in one order: the library's noise depends on what it said before."""
     return tuple(_utterance(voice, sentence) for sentence in range(len(SENTENCES)) for voice in range(len(VOICES)))

@@ -167,16 +167,9 @@ def test_bad_input() -> None:
 
 
 def cut(espeak: ModuleType, voices: int, sentences: int) -> tuple[list, list, list, list, list]:
-    """Triphones of the labelled speech: MFCC 1 to 19 at 50 Hz, k-means codes, and their labels."""
-    librosa = pytest.importorskip("librosa")
-    cluster = pytest.importorskip("sklearn.cluster")
-    clips = espeak.corpus(voices, sentences)
-    options = {"sr": 16000, "n_mfcc": 20, "n_fft": 512, "hop_length": 320, "n_mels": 40}
-    features = [librosa.feature.mfcc(y=u.samples, **options)[1:].T[: len(u.samples) // 320] for u in clips]
-    model = cluster.KMeans(100, n_init=1, random_state=0, max_iter=50).fit(np.concatenate(features)[::2])
+    """Triphones of the labelled speech: features, codes, and their labels."""
     out: tuple[list, list, list, list, list] = ([], [], [], [], [])
-    for clip, frames in zip(clips, features, strict=True):
-        codes = model.predict(frames)
+    for clip, frames, codes in zip(espeak.corpus(voices, sentences), *espeak.units(voices, sentences), strict=True):
         for span in triphones([Phone(*p) for p in clip.phones], len(frames), 50.0):
             row = (frames[span.first : span.last], codes[span.first : span.last], span.label, clip.speaker, span.context)
             for column, value in zip(out, row, strict=True):

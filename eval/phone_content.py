@@ -1,0 +1,163 @@
+"""The section of `analyze` on phones: PNMI, purities and ABX of tokens (and of the features before them), beside chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from ..core.errors import CorpusError, MissingExtraError
+from .abx import abx
+from .alignments import align, phones_of_column
+from .metric import MetricError
+from .phonetic import SILENCES, Phone, frame_labels, phone_content, triphones
+from .record import Record
+from .speaker_content import STREAMS, missing_as_reason
+from .word_errors import is_english, is_unspaced
+
+__all__ = ["DEFINITIONS", "phone_section", "record_phones"]
+
+SHUFFLES = 5
+ALIGNED = "aligned here with pocketsphinx"
+DEFINITIONS = {
+    "pnmi": "I(phone; token) / H(phone) over frames; a frame takes the phone at its centre; silence counts as one phone, "
+    "frames without a phone are left out (as fairseq's measure_teacher_quality.py)",
+    "phone_purity": "sum over tokens of the share of frames of the token's most frequent phone",
+    "cluster_purity": "sum over phones of the share of frames of the phone's most frequent token",
+    "shuffled": f"the same with the phones shuffled over frames, mean of {SHUFFLES}: what so many codes give without any "
+    "content",
+    "abx_within": "ABX error of triphones within a speaker, as ZeroSpeech: frames whose centres lie in the triphone, distance "
+    "0-1 between tokens, averaged along the best path of dynamic time warping; at most 10 items of a phone, "
+    "context and speaker; mean over contexts, then speakers, then ordered pairs of phones; chance 0.5. shuffled: "
+    "with the phones of the items shuffled",
+    "abx_across": "the same with x of another speaker than a and b, at most 5 speakers of x; chance 0.5",
+    "abx_features": "the same on the encoder's output, the values that are quantised; angular distance between frames",
+    "phones": "times from the column `phones` (lists, or a TextGrid, CTM or .phn file), else by forced alignment of English "
+    "clips with their `text` (pocketsphinx, CMU phones, steps of 10 ms); clips that have neither are counted with "
+    "the reason",
+}
+
+
+def phone_section(records: Sequence[Record], model: Any | None = None) -> dict[str, Any]:
+    """PNMI, purities and ABX of the first eight streams, with their chance lines.
+
+    Args:
+        records: clips; `columns` hold `phones`, or `text` of English sound (`lang` "en" or none), and perhaps `speaker`.
+        model: what made the tokens; with it ABX of the encoder's output is given too.
+
+    Returns:
+        A JSON-able dict: "clips", "source", "left_out" (clips by reason), "streams" (one dict each), "features", "definitions".
+        What cannot be computed is {"missing": reason}.
+    """
+    kept, phones, sources, left_out = [], [], set(), dict[str, int]()
+    for record in records:
+        try:
+            found, source = record_phones(record)
+        except (MetricError, CorpusError, MissingExtraError) as error:
+            left_out[str(error)] = left_out.get(str(error), 0) + 1
+            continue
+        kept.append(record)
+        phones.append(found)
+        sources.add(source)
+    head: dict[str, Any] = {"clips": len(kept), "source": sorted(sources), "left_out": left_out, "definitions": DEFINITIONS}
+    if not kept:
+        reason = max(left_out, key=lambda r: left_out[r]) if left_out else "no clips"
+        return {**head, "missing": f"no clip has phones: {reason}"}
+    count = min(STREAMS, min(len(r.codes) for r in kept))
+    streams = [{"stream": k, **_stream(kept, phones, k)} for k in range(count)]
+    return {**head, "streams": streams, "features": missing_as_reason(lambda: _features(kept, phones, model))}
+
+
+def record_phones(record: Record) -> tuple[list[Phone], str]:
+    """Phones of a clip, and where they come from. Raises `MetricError` or `CorpusError` with the reason when there are none."""
+    given = record.columns.get("phones")
+    if given is not None and given != "":
+        return phones_of_column(given, record.id), "the column `phones`"
+    text, language = record.columns.get("text"), record.columns.get("lang") or record.columns.get("language")
+    if not text or not str(text).strip():
+        raise MetricError("neither a column `phones` nor `text`")
+    if (language and not is_english(str(language))) or is_unspaced(str(text)):
+        raise MetricError("no column `phones`, and the aligner is for English")
+    if record.audio is None:
+        raise MetricError("no column `phones`, and no sound to align the text with")
+    return align(record.audio, str(text)), ALIGNED
+
+
+def _stream(records: Sequence[Record], phones: Sequence[list[Phone]], k: int) -> dict[str, Any]:
+    rates = [float(r.facts.frame_rates[k]) for r in records]
+    labels = [frame_labels(p, len(r.codes[k]), rate) for r, p, rate in zip(records, phones, rates, strict=True)]
+    tokens, named = np.concatenate([r.codes[k] for r in records]), _one_silence(np.concatenate(labels))
+    inside = np.concatenate(labels) != ""
+    codes = [r.codes[k] for r in records]
+    return {
+        "content": missing_as_reason(lambda: _content(tokens[inside], named[inside])),
+        **_abx(records, phones, codes, rates, "equal"),
+    }
+
+
+def _one_silence(labels: np.ndarray) -> np.ndarray:
+    return np.where(np.isin(np.char.lower(labels), list(SILENCES)), "_", labels)
+
+
+def _content(tokens: np.ndarray, phones: np.ndarray) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    real = phone_content(tokens, phones)
+    by_chance = [phone_content(tokens, rng.permutation(phones)) for _ in range(SHUFFLES)]
+    names = ("pnmi", "phone_purity", "cluster_purity")
+    return {**asdict(real), "shuffled": {name: float(np.mean([getattr(c, name) for c in by_chance])) for name in names}}
+
+
+def _abx(
+    records: Sequence[Record],
+    phones: Sequence[list[Phone]],
+    features: Sequence[np.ndarray],
+    rates: Sequence[float],
+    distance: Literal["equal", "angular"],
+) -> dict[str, Any]:
+    """ABX within and across speakers, with the error of shuffled phones."""
+    items, names, speakers, contexts = [], [], [], []
+    for record, parts, frames, rate in zip(records, phones, features, rates, strict=True):
+        for span in triphones(parts, len(frames), rate):
+            items.append(frames[span.first : span.last])
+            names.append(span.label)
+            contexts.append(span.context)
+            speakers.append(str(record.columns.get("speaker") or ""))
+    nameless = sum(not speaker for speaker in speakers)
+    shuffled = [str(name) for name in np.random.default_rng(0).permutation(names)]
+    out: dict[str, Any] = {}
+    for mode in ("within", "across"):
+        measure = partial(_errors, items, names, shuffled, speakers, contexts, mode, distance)
+        if nameless:
+            out[f"abx_{mode}"] = {"missing": f"{nameless} of {len(items)} phones are of clips without a column `speaker`"}
+        else:
+            out[f"abx_{mode}"] = missing_as_reason(measure)
+    return out
+
+
+def _errors(
+    items: list[np.ndarray],
+    names: list[str],
+    shuffled: list[str],
+    speakers: list[str],
+    contexts: list[tuple[str, str]],
+    mode: Literal["within", "across"],
+    distance: Literal["equal", "angular"],
+) -> dict[str, Any]:
+    real = asdict(abx(items, names, speakers, contexts, mode=mode, distance=distance))
+    by_chance = missing_as_reason(lambda: abx(items, shuffled, speakers, contexts, mode=mode, distance=distance).error)
+    return {**real, "shuffled": by_chance}
+
+
+def _features(records: Sequence[Record], phones: Sequence[list[Phone]], model: Any | None) -> dict[str, Any]:
+    if model is None or any(r.audio is None for r in records):
+        raise MetricError("features need the model and the sound; tokens alone were given")
+    from .layers import clip_features, output_layer
+
+    layer = output_layer(model)
+    sounds = [r.audio for r in records if r.audio is not None]
+    features = [frames[layer] for frames in clip_features(model, sounds, [layer])]
+    rate = float(model.facts.frame_rates[0])
+    return {"layer": layer, **_abx(records, phones, features, [rate] * len(features), "angular")}
