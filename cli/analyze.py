@@ -31,7 +31,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("-m", "--model", metavar="MODEL[:K]", help="for sound: a model, perhaps with its first K codebooks")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the results; made if need be")
     parser.add_argument("--groups", type=_names, metavar="G,G", help="tokens,robustness,speaker,phones,layers (see below)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes; 0: this one alone (default: all cores)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N clips of the source (default: all)")
     note = "clips, drawn at random, for all groups but tokens (default: 500 of shards, 50 of sound)"
     parser.add_argument("--clips", type=int, metavar="N", help=note)
@@ -51,7 +51,7 @@ def _names(text: str) -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     """Analyze; a summary goes to stdout, what is missing to stderr."""
-    for name, least in (("workers", 1), ("limit", 1), ("clips", 1), ("seed", 0)):
+    for name, least in (("workers", 0), ("limit", 1), ("clips", 1), ("seed", 0)):
         value = getattr(args, name)
         if value is not None and value < least:
             raise VoxzooError(f"--{name} {value}; expected at least {least}")
@@ -74,9 +74,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(output: str, results: Mapping[str, Any]) -> None:
-    from ..eval.analysis_tables import summary
+    from ..eval.analysis_tables import saving_line, summary
 
     for rows in summary(results):
         print(table(rows, right=range(1, len(rows[0]))), end="\n\n")
+    tokens = results["groups"].get("tokens", {})
+    if "streams" in tokens and (line := saving_line(tokens)):
+        print(line)
     groups = [name for name, section in results["groups"].items() if "missing" not in section]
     print(f"{os.path.join(output, 'analysis.md')}: {', '.join(groups) or 'nothing'} of {results['about']['model']}")

@@ -39,7 +39,7 @@ class Options:
         output: folder for the results.
         model: "NAME" or "NAME:K", a model with its first K codebooks; None for shards.
         groups: of `analysis.GROUPS`; None: tokens, and robustness where there is a model.
-        workers: processes that tokenize and count; None: as many as there are cores.
+        workers: processes that tokenize and count; 0: this one alone; None: as many as there are cores.
         limit: only the first so many clips.
         clips: so many clips, drawn at random, for the groups that look at single clips; None: 500 of shards, 50 of sound.
         seed: of all that is random.

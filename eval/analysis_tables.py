@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["markdown", "stream_rows", "summary"]
+__all__ = ["markdown", "saving_line", "stream_rows", "summary"]
 
 RATES = {
     "nominal": "nominal",
@@ -83,13 +83,23 @@ def rate_rows(section: Mapping[str, Any]) -> list[list[str]]:
     rates = section["rates"]
     found = [(text + ("*" if rates.get(f"{key}_biased") else ""), rates[key]) for key, text in RATES.items()]
     found += [(f"held-out {n}-gram", bits) for n, bits in rates["ngram"].items() if n != "missing"]
-    stream = section["bitstream"]
-    if "missing" not in stream:
-        found += [(f"bitstream, {name} (without headers)", coder["payload_rate"]) for name, coder in stream["coders"].items()]
-        found += [(f"bitstream, {name} (with headers)", coder["rate"]) for name, coder in stream["coders"].items()]
+    files = section["bitstream"].get("files", {})
+    found += [(f"bitstream, {name}", file["rate"]) for name, file in files.items()]
+    found += [
+        (f"bitstream, {name}, a file for each clip", files[name]["single_files"]) for name in ("packed", "adaptive") if files
+    ]
     nominal = rates["nominal"]
     rows = [[text, number(bits), percent(bits / nominal) if nominal else ""] for text, bits in found if bits is not None]
     return [["rate", "bit/s", "of nominal"], *rows]
+
+
+def saving_line(section: Mapping[str, Any]) -> str:
+    """What entropy coding saves, in a sentence; "" where there is no bitstream."""
+    saving = section["bitstream"].get("saving", {})
+    parts = ", ".join(f"{name} {percent(share)}" for name, share in saving.items())
+    return (
+        f"Entropy-coded bitstreams of {section['bitstream']['clips']} clips save against packed bits: {parts}." if parts else ""
+    )
 
 
 def _tokens(section: Mapping[str, Any]) -> Iterator[str]:
@@ -104,9 +114,7 @@ def _tokens(section: Mapping[str, Any]) -> Iterator[str]:
     if "missing" in section["bitstream"]:
         yield f"Bitstreams are missing: {section['bitstream']['missing']}."
     else:
-        yield "; ".join(
-            f"{name} coding saves {percent(s)} against packed bits" for name, s in section["bitstream"]["saving"].items()
-        )
+        yield saving_line(section)
     yield _table(stream_rows(section))
     yield "Entropies are in bits per token; `*`: plug-in estimate from too few pairs, too low."
     if section["damaged"]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import MissingExtraError, VoxzooError
-from ..core.tokens import Tokens
 from ..corpus.progress import Progress
 from ..corpus.shards import Dataset
+from .bitstream_section import BITSTREAM_CLIPS, DEFINITION, bitstream_section
 from .bpe import bpe_gain
 from .row_groups import Group, row_groups
 from .scan_shards import scan_shards
@@ -19,20 +17,16 @@ from .shard_clips import sample_clips
 from .token_definitions import DEFINITIONS
 from .token_statistics import TokenStatistics
 
-__all__ = ["bitstream_saving", "bpe_section", "tokens_section"]
+__all__ = ["bpe_section", "tokens_section"]
 
 BPE_TOKENS = 100_000  # of a stream
 BPE_MERGES = 1000
-BITSTREAM_CLIPS = 100
-BITSTREAM_TOKENS = 400_000
-CODERS = ("packed", "static", "adaptive")
 
 MORE_DEFINITIONS = {
     "bpe": f"byte-pair encoding of a stream, {BPE_MERGES} merges learnt on and applied to whole clips drawn by hash (about "
     f"{BPE_TOKENS} tokens): `saved` is the share of tokens saved, `saved_bits` that of bits, codes being of fixed width in the "
     "larger vocabulary; `deduplicated`: the same after each run was made one token",
-    "bitstream": f"files of single clips, at most {BITSTREAM_CLIPS} drawn at random and {BITSTREAM_TOKENS} tokens; "
-    "`payload_rate` is without the headers; `saving` is against packed bits, headers left out",
+    "bitstream": DEFINITION,
 }
 
 
@@ -57,7 +51,7 @@ def tokens_section(
     for stream, bpe in zip(section["streams"], bpe_section(statistics), strict=True):
         stream["bpe"] = bpe
     clips = (clip.tokens for clip in sample_clips(dataset, BITSTREAM_CLIPS, seed, limit))
-    section["bitstream"] = bitstream_saving(clips)
+    section["bitstream"] = bitstream_section(clips)
     section["damaged"] = [asdict(damage) for damage in damaged]
     section["definitions"] = {**DEFINITIONS, **MORE_DEFINITIONS}
     return section
@@ -73,33 +67,3 @@ def bpe_section(statistics: TokenStatistics, tokens: int = BPE_TOKENS, merges: i
         single = [codes[np.flatnonzero(np.diff(codes.astype(np.int64), prepend=-1))] for codes in raw]
         found.append({**bpe_gain(raw, size, merges), "deduplicated": bpe_gain(single, size, merges)})
     return found
-
-
-def bitstream_saving(clips: Iterable[Tokens], limit: int = BITSTREAM_TOKENS) -> dict[str, Any]:
-    """Sizes of the bitstreams of clips (B = 1 each) by coder, and what entropy coding saves; or `{"missing": reason}`."""
-    try:
-        from ..core.bitstream import bitstream_bytes
-    except ImportError as error:
-        return {"missing": str(MissingExtraError(error.name or "constriction", "eval"))}
-    totals = {coder: np.zeros(2, np.int64) for coder in CODERS}
-    seconds, tokens, count = 0.0, 0, 0
-    try:
-        for clip in clips:
-            size = int(clip.frames.sum())
-            if count and tokens + size > limit:
-                break
-            for coder in CODERS:
-                totals[coder] += np.array(bitstream_bytes(clip, coder))
-            seconds, tokens, count = seconds + float(clip.durations[0]), tokens + size, count + 1
-    except VoxzooError as error:
-        return {"missing": str(error)}
-    if not seconds:
-        return {"missing": "no clip could be read"}
-    coders = {
-        coder: {"bytes": int(total), "header_bytes": int(header), "rate": 8 * float(total) / seconds,
-                "payload_rate": 8 * float(total - header) / seconds}
-        for coder, (total, header) in totals.items()
-    }  # fmt: skip
-    packed = coders["packed"]["payload_rate"]
-    saving = {coder: 1 - coders[coder]["payload_rate"] / packed if packed else None for coder in CODERS[1:]}
-    return {"clips": count, "seconds": seconds, "tokens": tokens, "coders": coders, "saving": saving}
