@@ -153,8 +153,9 @@ LEARNED: tuple[Family, ...] = (
         (
             _similarity(
                 "speaker_similarity", "Speaker sim.",
-                "GE2E with the weights of resemblyzer, 16 kHz: raised to -30 dBFS RMS where quieter (louder sound is left as it "
-                "is, and the level is heard), silence cut by WebRTC's voice detector (mode 3), mean over 1.6 s at 1.3 per second.",
+                "GE2E with the weights of resemblyzer, 16 kHz: raised to -30 dBFS RMS where quieter (louder sound is left as "
+                "it is, and its level is heard), silence cut by WebRTC's voice detector (mode 3), mean over parts of 1.6 s, "
+                "1.3 per second.",
             ),
         ),
         opens="speaker_similarity:open_ge2e", packages=("resemblyzer", "torch"),

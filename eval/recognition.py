@@ -164,6 +164,10 @@ def _pocketsphinx() -> Any:
 
 @cache
 def _whisper(folder: str) -> tuple[Any, Any]:
+    if (Path(folder) / "model.bin").is_file() and not (Path(folder) / "preprocessor_config.json").is_file():
+        raise MetricError(f"{folder!r} is a CTranslate2 model: give the Whisper folder of transformers it was made from")
+    if not (Path(folder) / "config.json").is_file():
+        raise MetricError(f"{folder!r} is not a Whisper folder of transformers: it has no config.json")
     try:
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
         from transformers.utils import logging
@@ -173,10 +177,6 @@ def _whisper(folder: str) -> tuple[Any, Any]:
         raise MetricError(
             "transformers cannot be imported: the installed torchaudio is not for this torch; uninstall it"
         ) from None
-    if (Path(folder) / "model.bin").is_file() and not (Path(folder) / "preprocessor_config.json").is_file():
-        raise MetricError(f"{folder!r} is a CTranslate2 model: give the Whisper folder of transformers it was made from")
-    if not (Path(folder) / "config.json").is_file():
-        raise MetricError(f"{folder!r} is not a Whisper folder of transformers: it has no config.json")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:

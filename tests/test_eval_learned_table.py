@@ -4,11 +4,13 @@ import importlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from voxzoo.core.audio import Audio
 from voxzoo.core.errors import VoxzooError
 from voxzoo.eval.learned_table import LEARNED
-from voxzoo.eval.metric import Family
+from voxzoo.eval.metric import Family, MetricError, Original, Pair
 
 METRICS = [metric for family in LEARNED for metric in family.metrics]
 
@@ -45,6 +47,25 @@ def test_a_checkpoint_that_is_not_there_is_an_error_in_one_line(family: Family) 
     with pytest.raises(VoxzooError) as caught:
         family.open("no/such/file")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", [f for f in LEARNED if not f.checkpoint], ids=lambda family: family.name)
+def test_sound_that_cannot_be_judged_has_a_reason_and_no_number(family: Family) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("pocketsphinx")
+    pytest.importorskip("_webrtcvad")
+    rng = np.random.default_rng(0)
+    original = Original(Audio(rng.normal(0, 0.1, 16000).astype(np.float32), 16000), 16000, "text")
+    measure = family.open()
+    for decoded, reason in (
+        (np.zeros(16000), "the decoded sound is silent"),
+        (original.samples[:1600], "the decoded sound is shorter than 0.25 s"),
+        (np.zeros(0), "the decoded sound is shorter than 0.25 s"),
+        (np.full(16000, np.nan), "the decoded sound is not finite"),
+    ):
+        with pytest.raises(MetricError) as caught:
+            measure(Pair(original, decoded.astype(np.float32)))
+        assert str(caught.value) == reason  # the same words for every clip, so that they can be counted
 
 
 def test_the_table_and_the_modules_import_nothing_heavy() -> None:
