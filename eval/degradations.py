@@ -59,7 +59,7 @@ def resampling(through: int) -> Transform:
 
 
 def codec(text: str) -> Transform:
-    """Through a classical codec, named as in the benchmark: "opus:12", "gsm". Raises `VoxzooError` for one that is not there."""
+    """Through a classical codec, as "opus:12" or "gsm" (`anchors.py`). Raises `VoxzooError` for one that is not there."""
     _anchor(text)
 
     def change(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:

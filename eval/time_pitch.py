@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -9,50 +10,62 @@ import numpy as np
 from ..core.errors import MissingExtraError
 from .transform import Transform, too_short
 
-__all__ = ["change_tempo", "pitch", "shift", "shift_pitch", "tempo"]
+__all__ = ["WINDOW", "change_tempo", "pitch", "shift", "shift_pitch", "tempo"]
 
-WINDOW = 2048  # samples: librosa's default STFT, hop a quarter of it
+# Seconds of the phase vocoder's window, rounded to a power of two in samples. Speech wants a short one: librosa's default of
+# 2048 samples, made for music at 22 kHz, smears phones at 16 kHz, and that moves more units than the change of tempo does.
+WINDOW = 0.032
 
 
-def change_tempo(samples: np.ndarray, factor: float) -> np.ndarray:
+def change_tempo(samples: np.ndarray, rate: int, factor: float, window: float = WINDOW) -> np.ndarray:
     """float32 (round(T / factor),): `samples` (T,) `factor` times as fast, at the same pitch and mean power.
 
     librosa's phase vocoder (https://librosa.org, `effects.time_stretch`), which loses some power; that is put back.
-    Raises `MetricError` for clips under 2048 samples, `MissingExtraError` without librosa.
+    Raises `MetricError` for clips shorter than the window, `MissingExtraError` without librosa.
     """
-    too_short(samples, WINDOW, "a change of tempo")
+    size = _size(window, rate)
+    too_short(samples, size, "a change of tempo")
     try:
         from librosa.effects import time_stretch
     except ImportError:
         raise MissingExtraError("librosa", "eval") from None
-    return _as_loud(time_stretch(samples, rate=factor, n_fft=WINDOW), samples)
+    return _as_loud(time_stretch(samples, rate=factor, n_fft=size), samples)
 
 
-def shift_pitch(samples: np.ndarray, rate: int, semitones: float) -> np.ndarray:
+def shift_pitch(samples: np.ndarray, rate: int, semitones: float, window: float = WINDOW) -> np.ndarray:
     """float32 (T,): `samples` (T,) moved up by `semitones` (down if negative), at the same tempo and mean power.
 
     librosa (`effects.pitch_shift`): phase vocoder, then soxr HQ. Formants move along. Raises as `change_tempo`.
     """
-    too_short(samples, WINDOW, "a change of pitch")
+    size = _size(window, rate)
+    too_short(samples, size, "a change of pitch")
     try:
         from librosa.effects import pitch_shift
     except ImportError:
         raise MissingExtraError("librosa", "eval") from None
-    return _as_loud(pitch_shift(samples, sr=rate, n_steps=semitones, n_fft=WINDOW, res_type="soxr_hq"), samples)
+    return _as_loud(pitch_shift(samples, sr=rate, n_steps=semitones, n_fft=size, res_type="soxr_hq"), samples)
 
 
-def tempo(factor: float) -> Transform:
+def tempo(factor: float, window: float = WINDOW) -> Transform:
     """`factor` times as fast. Frames afterwards are of other moments."""
-    definition = f"{factor:g} times as fast at the same pitch, by the phase vocoder of {_librosa()}"
-    return Transform(
-        f"tempo_{factor:g}", definition, lambda samples, rate, rng: change_tempo(samples, factor), keeps_time=False
-    )
+
+    def change(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+        return change_tempo(samples, rate, factor, window)
+
+    definition = f"{factor:g} times as fast at the same pitch, by the phase vocoder of {_librosa(window)}"
+    return Transform(f"tempo_{factor:g}", definition, change, keeps_time=False)
 
 
-def pitch(semitones: float) -> Transform:
+def pitch(semitones: float, window: float = WINDOW) -> Transform:
     """`semitones` up or down."""
-    definition = f"moved by {semitones:+g} semitones at the same tempo, formants along, by the phase vocoder of {_librosa()}"
-    return Transform(f"pitch_{semitones:+g}", definition, lambda samples, rate, rng: shift_pitch(samples, rate, semitones))
+
+    def change(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+        return shift_pitch(samples, rate, semitones, window)
+
+    definition = (
+        f"moved by {semitones:+g} semitones at the same tempo, formants along, by the phase vocoder of {_librosa(window)}"
+    )
+    return Transform(f"pitch_{semitones:+g}", definition, change)
 
 
 def shift(seconds: float) -> Transform:
@@ -74,8 +87,14 @@ def _as_loud(changed: np.ndarray, samples: np.ndarray) -> np.ndarray:
     return np.asarray(changed * np.sqrt(before / after) if after > 0 else changed, np.float32)
 
 
-def _librosa() -> str:
+def _size(window: float, rate: int) -> int:
+    """Samples of the window: the nearest power of two."""
+    return 1 << max(4, round(math.log2(window * rate)))
+
+
+def _librosa(window: float) -> str:
     try:
-        return f"librosa {version('librosa')} (n_fft {WINDOW}, hop {WINDOW // 4}), mean power kept"
+        name = f"librosa {version('librosa')}"
     except PackageNotFoundError:
-        return "librosa (not installed)"
+        name = "librosa (not installed)"
+    return f"{name} (window of {1000 * window:g} ms to the nearest power of two samples, hop a quarter of it); mean power kept"
