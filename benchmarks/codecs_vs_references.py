@@ -4,8 +4,9 @@
 
 Prints process-CPU seconds per second of sound (the least of the repeats, taken in turns) and their ratio: above 1, ours is
 the faster. Models have the published sizes. "1 clip" is the reference package's own call on one clip of `--seconds`; "8 clips"
-is one call on clips of 1 to 8 s; the reference gets them padded to the longest, as its batches are. EnCodec 24 kHz has 8 streams
-(6 kbit/s), EnCodec 48 kHz 4 (6 kbit/s), Mimi 8, the others all. The references are transformers (EnCodec, DAC, Mimi) and snac.
+is one call on clips of 1 to 8 s; the reference gets them padded to the longest, as its batches are. EnCodec 24 kHz runs with
+8 streams (6 kbit/s), EnCodec 48 kHz with 4 (6 kbit/s), Mimi with 8, the others with all. The references are transformers
+(EnCodec, DAC, Mimi) and snac.
 """
 
 from __future__ import annotations
