@@ -20,7 +20,8 @@ from ..corpus.pool import InlinePool, Pool
 from ..corpus.progress import Progress
 from ..corpus.sources import Source, open_source
 from .assemble import Run, assemble
-from .bench_worker import SENT, Example, Job, Scored, Settings
+from .bench_examples import spread, write_examples
+from .bench_worker import SENT, Job, Scored, Settings
 from .choice import Choice, choose, digest
 from .cost import VERSION, cost
 from .entrants import ORIGINAL, Entrant, entrants
@@ -30,7 +31,6 @@ from .results import write_results, write_scores
 __all__ = ["Options", "bench"]
 
 RATES = (8000, 96000)  # Hz, that things can be compared at
-EXAMPLE_SECONDS = (1.0, 20.0)  # clips that make good examples
 
 
 @dataclass(frozen=True)
@@ -224,23 +224,9 @@ class _Bench:
 
     # ------------------------------------------------------------------ what follows
     def _examples(self, pool: Pool | InlinePool) -> list[dict[str, Any]]:
-        """Sound files of a few clips spread over the source."""
-        numbers = _spread(self.journal.seconds, self.rejected, self.options.examples)
-        wanted = {item.label: (SENT,) for item in self.entries}
-        jobs: list[Task] = []
-        for number, clip in enumerate(self._clips()):
-            if number in numbers:
-                into = (self.options.output, f"{len(jobs):03d}.flac")
-                job = Job(clip.id, clip.path, clip.source, clip.columns, clip.size, clip.problem, wanted, into)
-                jobs.append(Task(0, number, [job], False))
-        found = []
-        for task, outcomes in pool.results(iter(jobs)):
-            example = outcomes[0]
-            if not isinstance(example, Example):
-                raise CorpusError(f"an example cannot be written: {example}; what was measured is safe")
-            found.append({"id": printable(task.clips[0].id), "seconds": example.seconds, "original": example.original,
-                          "decoded": dict(example.decoded), "codes": dict(example.codes)})  # fmt: skip
-        return found
+        able = {number: held for number, held in self.journal.seconds.items() if number not in self.rejected}
+        labels = [item.label for item in self.entries]
+        return write_examples(pool, self._clips(), spread(able, self.options.examples), labels, self.options.output)
 
     def _costs(self) -> dict[str, dict[str, Any]]:
         """Label -> what the entry costs, measured one after the other while all else is quiet."""
@@ -265,13 +251,3 @@ class _Bench:
                 from .report import write_report
 
                 write_report(results, folder)
-
-
-def _spread(seconds: Mapping[int, float], rejected: Mapping[int, Any], count: int) -> set[int]:
-    """Numbers of up to `count` clips, evenly over the source; neither very short nor very long ones where there are others."""
-    able = [number for number in sorted(seconds) if number not in rejected]
-    good = [number for number in able if EXAMPLE_SECONDS[0] <= seconds[number] <= EXAMPLE_SECONDS[1]]
-    able = good if len(good) >= min(count, len(able)) else able
-    if count >= len(able):
-        return set(able)
-    return {able[(2 * i + 1) * len(able) // (2 * count)] for i in range(count)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib.util
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,9 @@ class Choice:
 
     def sent_key(self) -> str:
         """Everything that the cell of what was sent depends on, besides clip and entry."""
-        return digest(["sent", 1, DELAY.definition, CODER, self.wants("rate")])
+        return digest(
+            ["sent", 1, DELAY.definition, self.wants("rate") and [CODER, importlib.util.find_spec("constriction") is None]]
+        )
 
     def family_key(self, family: Family) -> str:
         """Everything that a family's cell depends on, besides clip and entry: definitions, versions, checkpoint."""

@@ -98,7 +98,7 @@ def _tests_of(
 
 def write_results(results: Mapping[str, Any], path: Path) -> None:
     """`results.json`, whole or not at all. Raises `OSError`."""
-    whole_file(path, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    whole_file(path, json.dumps(results, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_scores(results: Mapping[str, Any], path: Path) -> None:
