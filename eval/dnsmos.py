@@ -10,6 +10,7 @@ librosa, this one computes what is asked for, and a window that tiling repeats o
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ __all__ = ["RATE", "dnsmos_p808", "dnsmos_p835", "open_p808", "open_p835"]
 
 RATE = 16000
 SECONDS = 9.01
+P835, P808 = "sig_bak_ovr.onnx", "model_v8.onnx"
 # Raw outputs to MOS, highest power first; the networks were fitted with them.
 PLAIN = {
     "sig": (-0.08397278, 1.22083953, 0.0052439),
@@ -49,8 +51,7 @@ def dnsmos_p835(samples: np.ndarray, personalised: bool = False) -> dict[str, fl
         MetricError: sound that is not finite, silent, under 0.25 s or outside [-1, 1].
         MissingExtraError: speechmos or onnxruntime is not installed.
     """
-    folder = "pdnsmos_models" if personalised else "dnsmos_models"
-    graph = session(str(installed_file("speechmos", folder, "sig_bak_ovr.onnx")))
+    graph = _graph("pdnsmos_models" if personalised else "dnsmos_models", P835)
     raw = _over_windows(samples, lambda window: graph.run(None, {"input_1": window[None]})[0][0])
     curves = PERSONALISED if personalised else PLAIN
     return {name: float(np.polyval(curve, raw[:, i]).mean()) for i, (name, curve) in enumerate(curves.items())}
@@ -61,14 +62,14 @@ def dnsmos_p808(samples: np.ndarray) -> float:
 
     Args, Raises: as `dnsmos_p835`.
     """
-    graph = session(str(installed_file("speechmos", "dnsmos_models", "model_v8.onnx")))
+    graph = _graph("dnsmos_models", P808)
     raw = _over_windows(samples, lambda window: graph.run(None, {"input_1": _mel(window)[None]})[0][0])
     return float(raw.mean())
 
 
 def open_p835(checkpoint: str | None) -> Measure:
     """The P.835 family of the benchmark."""
-    installed_file("speechmos")
+    _graph("dnsmos_models", P835)
 
     def measure(pair: Pair) -> dict[str, float]:
         return {f"dnsmos_{name}": value for name, value in dnsmos_p835(decoded_at(pair, RATE)).items()}
@@ -78,8 +79,12 @@ def open_p835(checkpoint: str | None) -> Measure:
 
 def open_p808(checkpoint: str | None) -> Measure:
     """The P.808 family of the benchmark."""
-    installed_file("speechmos")
+    _graph("dnsmos_models", P808)
     return lambda pair: {"dnsmos_p808": dnsmos_p808(decoded_at(pair, RATE))}
+
+
+def _graph(folder: str, file: str) -> Any:
+    return session(str(installed_file("speechmos", folder, file)))
 
 
 def _over_windows(samples: np.ndarray, network: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ call, so that its scores wander in the second decimal; here the 15 are drawn onc
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def plcmos(samples: np.ndarray) -> float:
     check_audible(samples, RATE)
     if np.abs(samples).max() > 1.0:
         raise MetricError("the sound is outside [-1, 1]")
-    graph = session(str(installed_file("speechmos", "plcmos_models", "plcmos_v2.onnx")))
+    graph = _graph()
     spectrum = _log_spectrum(samples)[None, None]
     scores = [graph.run(None, {"degraded_audio": spectrum, "rater_embed": rater[None]})[0] for rater in _raters()]
     return float(np.mean(scores))
@@ -47,8 +48,12 @@ def plcmos(samples: np.ndarray) -> float:
 
 def open_plcmos(checkpoint: str | None) -> Measure:
     """The PLCMOS family of the benchmark."""
-    installed_file("speechmos")
+    _graph()
     return lambda pair: {"plcmos": plcmos(decoded_at(pair, RATE))}
+
+
+def _graph() -> Any:
+    return session(str(installed_file("speechmos", "plcmos_models", "plcmos_v2.onnx")))
 
 
 @cache

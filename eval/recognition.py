@@ -78,7 +78,12 @@ def recognise_whisper(samples: np.ndarray, folder: str, language: str | None = N
 
 
 def intelligibility(recognise: Recogniser, prefix: str = "", english_only: bool = False) -> Measure:
-    """The measure made of a recogniser: `wer`, `cer`, `dwer`, weighted by `words`, `characters`, `heard`, after `prefix`."""
+    """The measure made of a recogniser: `wer`, `cer`, `dwer`, weighted by `words`, `characters`, `heard`, after `prefix`.
+
+    Raises `MissingExtraError` when jiwer is not installed.
+    """
+
+    word_errors("a", "a")  # where jiwer is missing, that is said now and not at the first clip
 
     def measure(pair: Pair) -> Values:
         original = pair.original

@@ -33,6 +33,9 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 def calibrate(embeddings: np.ndarray, speakers: Sequence[str | None]) -> dict[str, Any]:
     """What the cosine of two different clips is, of one speaker and of two.
 
+    Encoders hear the recording too: where each speaker has a microphone or a language of their own, the two means lie farther
+    apart than voices alone would put them.
+
     Args:
         embeddings: float (n, D), one per clip; of any length.
         speakers: n names; clips of None are left out.
