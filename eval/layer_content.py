@@ -22,15 +22,15 @@ __all__ = ["DEFINITIONS", "layer_section"]
 MAX_FRAMES, SEED = 10_000, 0
 MEASURES = ("cka", "cca", "svcca", "pwcca")
 DEFINITIONS = {
-    "frames": f"frames of the first stream, a random choice of at most {MAX_FRAMES} of the first 20 s of each clip; faster layers "
-    "are averaged over a frame, slower ones repeated",
+    "frames": f"frames of the first stream, a random choice of at most {MAX_FRAMES} of the first 20 s of each clip; "
+    "faster layers are averaged over a frame, slower ones repeated",
     "cka": "linear centred kernel alignment of centred features, in [0, 1]",
     "cca": f"mean canonical correlation, directions below {EPSILON:g} of the largest variance left out",
     "svcca": "mean canonical correlation of the principal directions that hold 99 % of the variance",
     "pwcca": "projection-weighted canonical correlation, weights from the features of smaller rank",
     "log_mel": "against natural log of mel energies + 1e-6 (80 Slaney bands, 25 ms Hann windows every 10 ms)",
-    "phones": "against one-hot phones at the centre of a frame (frames without one left out): the layer with the highest values "
-    "is the one to quantise for phones",
+    "phones": "against one-hot phones at the centre of a frame (frames without one left out): the layer with the highest "
+    "values is the one to quantise for phones",
     "shuffled": "the same with the frames of the reference shuffled: what chance gives with so few frames",
 }
 
@@ -43,8 +43,9 @@ def layer_section(model: Model, clips: Sequence[Audio | Record]) -> dict[str, An
         clips: sounds, or records of clips whose columns give phones (see `phone_content`).
 
     Returns:
-        A JSON-able dict: "layers", "widths", "frames", "between" (one matrix for each measure), "log_mel" and "phones" (one value
-        for each layer and measure, and the same "shuffled"), "definitions". What cannot be computed is {"missing": reason}.
+        A JSON-able dict: "layers", "widths", "frames", "between" (one matrix for each measure), "log_mel" and "phones" (one
+        value for each layer and measure, and the same "shuffled"), "definitions". What cannot be computed is
+        {"missing": reason}.
     """
     heard = [(clip, clip.audio if isinstance(clip, Record) else clip) for clip in clips]
     sounds = [(clip, audio) for clip, audio in heard if audio is not None and len(audio)]

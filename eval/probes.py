@@ -111,14 +111,24 @@ def _predicted(x: np.ndarray, y: np.ndarray, group: np.ndarray, folds: int, seed
     with warnings.catch_warnings():  # labels with fewer clips than folds; a classifier that stops at its last iteration
         warnings.simplefilter("ignore")
         for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, group):
-            mean, spread = x[train].mean(0), x[train].std(0)
-            scale = np.where(spread > 1e-12, spread, 1.0)
             if len(np.unique(y[train])) < 2:
-                out[test] = y[train[0]] if len(train) else ""
+                out[test] = y[train[0]]
                 continue
-            classifier = LogisticRegression(max_iter=500).fit((x[train] - mean) / scale, y[train])
-            out[test] = classifier.predict((x[test] - mean) / scale)
+            seen, new = _scaled(x[train], x[test])
+            out[test] = LogisticRegression(max_iter=500).fit(seen, y[train]).predict(new)
     return out
+
+
+def _scaled(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both with the mean and variance of training taken out. Of more values than clips, only the space the clips span is kept:
+    there the solution lies, since the penalty does not see rotations."""
+    spread = train.std(0)
+    scale = np.where(spread > 1e-12, spread, 1.0)
+    train, test = (train - train.mean(0)) / scale, (test - train.mean(0)) / scale
+    if train.shape[1] <= len(train):
+        return train, test
+    basis = np.linalg.qr(train.T)[0]
+    return train @ basis, test @ basis
 
 
 def _wilson(right: int, total: int, z: float = 1.959964) -> tuple[float, float]:

@@ -19,11 +19,11 @@ __all__ = ["DEFINITIONS", "STREAMS", "missing_as_reason", "speaker_section"]
 STREAMS = 8  # streams looked at one by one
 DEFINITIONS = {
     "same_text_distance": "Levenshtein distance (rapidfuzz) between de-duplicated units of one text read by two "
-    "speakers, over the units of the first; mean over ordered pairs; 0 for units that do not depend on the speaker. different_text: "
-    "the same between different texts of different speakers, which is chance",
+    "speakers, over the units of the first; mean over ordered pairs; 0 for units that do not depend on the speaker. "
+    "different_text: the same between different texts of different speakers, which is chance",
     "speaker_probe": "accuracy on held-out clips of logistic regression (scikit-learn, L2, C = 1) on the relative "
-    "frequencies of a clip's codes, each scaled to unit variance; 5-fold cross-validation, clips of one text always in one fold; "
-    "low, high: Wilson's 95 % interval; chance: share of the most frequent speaker",
+    "frequencies of a clip's codes, each scaled to unit variance; 5-fold cross-validation, clips of one text always in one "
+    "fold; low, high: Wilson's 95 % interval; chance: share of the most frequent speaker",
     "gender_probe": "the same for the column `gender`; the clips of one speaker are always in one fold, so that voices are new",
     "features_probe": "the same probes on the mean over time of the encoder's output, the values that are quantised",
     "information": "I(token; speaker) / H(speaker) over frames, plug-in estimate, which is biased upwards; shuffled: its mean "
@@ -109,6 +109,6 @@ def _features(records: Sequence[Record], model: Any | None) -> dict[str, Any]:
 
 
 def _given(record: Record, column: str) -> str:
-    """The text of a column, "" where there is none."""
+    """The text of a column, "" where there is none; NaN is how tables say that."""
     value = record.columns.get(column)
-    return "" if value is None else str(value).strip()
+    return "" if value is None or value != value else str(value).strip()

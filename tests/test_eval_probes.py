@@ -10,7 +10,7 @@ import pytest
 
 from voxzoo.core.errors import TokensError
 from voxzoo.eval.metric import MetricError
-from voxzoo.eval.probes import _wilson, histograms, label_information, probe
+from voxzoo.eval.probes import _scaled, _wilson, histograms, label_information, probe
 
 pytest.importorskip("sklearn")
 
@@ -49,6 +49,21 @@ def test_a_sentence_is_never_in_training_and_test() -> None:
     labels = np.array(["odd", "even"])[rng.permutation(np.arange(40) % 2)][sentences]
     assert probe(features, labels.tolist(), None).accuracy > 0.95
     assert probe(features, labels.tolist(), sentences.tolist()).accuracy < 0.7
+
+
+def test_more_values_than_clips() -> None:
+    """Logistic regression on all values predicts what it predicts on the space the clips span."""
+    linear = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    train, test, labels = rng.normal(size=(30, 80)), rng.normal(size=(50, 80)), np.arange(30) % 3
+    train[:, 3] = 2.0
+    spread = np.where(train.std(0) > 1e-12, train.std(0), 1.0)
+    scaled = [(x - train.mean(0)) / spread for x in (train, test)]
+    want = linear.LogisticRegression(max_iter=5000, tol=1e-8).fit(scaled[0], labels).predict_proba(scaled[1])
+    seen, new = _scaled(train, test)
+    assert seen.shape == (30, 30)
+    got = linear.LogisticRegression(max_iter=5000, tol=1e-8).fit(seen, labels).predict_proba(new)
+    assert np.abs(got - want).max() < 1e-5
 
 
 def test_wilson_equals_its_roots() -> None:
