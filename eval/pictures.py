@@ -22,7 +22,7 @@ HOP = 0.010
 WIDEST = 600  # columns; longer clips take a longer hop
 ROWS = 128
 LEVELS = 64  # colours
-RANGE = 70.0  # dB shown
+RANGE = 80.0  # dB shown
 FLOOR = 1e-10  # power
 
 
@@ -53,7 +53,7 @@ def spectrogram(audio: Audio) -> np.ndarray:
 
 
 def scale_of(pictures: Sequence[np.ndarray]) -> Scale:
-    """70 dB below the highest level of any of the pictures, to the next 10 dB."""
+    """80 dB below the highest level of any of the pictures, to the next 10 dB."""
     highest = max((float(picture.max()) for picture in pictures), default=0.0)
     high = 10 * float(np.ceil(highest / 10))
     return Scale(high - RANGE, high)

@@ -102,7 +102,7 @@ def rate_distortion(results: Mapping[str, Any], metric: Mapping[str, Any]) -> Fi
         colour = ANCHOR if anchor else PALETTE[models % len(PALETTE)]
         models += not anchor
         x, y, low, high = zip(*points, strict=True)
-        style = {"color": colour, "marker": MARKS[number % len(MARKS)], "linestyle": ":" if anchor else "-"}
+        style: dict[str, Any] = {"color": colour, "marker": MARKS[number % len(MARKS)], "linestyle": ":" if anchor else "-"}
         axes.errorbar(
             x, y, yerr=(low, high), label=_short(name), markersize=3.5, linewidth=1.1, elinewidth=0.7, capsize=1.5, **style
         )
@@ -170,7 +170,7 @@ def token_curves(results: Mapping[str, Any], name: str) -> Figure:
         if logarithmic:
             panel.set(xscale="log", yscale="log")
             _plain_ticks(panel.xaxis, 1)
-            _plain_ticks(panel.yaxis, 1)
+            _plain_ticks(panel.yaxis, 1, 3)
         if len(streams) <= 8:
             panel.legend(frameon=False, handlelength=1.2, labelspacing=0.2, title="codebook", title_fontsize=6.5)
     for panel in list(panels.flat)[len(entries) :]:
@@ -206,5 +206,6 @@ def _short(name: str) -> str:
 
 
 def _label(metric: Mapping[str, Any]) -> str:
-    unit = metric["unit"].partition(",")[0]  # the range is in the definitions
-    return f"{metric['label']} ({unit})" if unit else str(metric["label"])
+    unit = metric["unit"].partition(",")[0]
+    plain = unit and not any(c.isdigit() for c in unit)  # not a range: those are for the definitions
+    return f"{metric['label']} ({unit})" if plain else str(metric["label"])

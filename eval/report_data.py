@@ -13,6 +13,7 @@ from ..core.audio import Audio
 from ..core.errors import AudioError
 from .bootstrap import DEFINITION
 from .pictures import LEVELS, Scale, levels, palette, png, scale_of, spectrogram
+from .tables import main_metrics
 from .token_definitions import DEFINITIONS
 
 __all__ = ["page_data", "to_json"]
@@ -30,12 +31,13 @@ def page_data(results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     clips = results.get("clips") or []
     labels = [entry["label"] for entry in results["entries"]]
     names = [metric["name"] for metric in results["metrics"]]
-    examples, scale = _examples(results.get("examples") or [], folder, results["about"]["rate"])
+    examples, scale = _examples(results.get("examples") or [], labels, folder, results["about"]["rate"])
     return {
         **{key: results.get(key) for key in ("format", "about", "metrics", "entries", "tests", "calibration", "rejected")},
         "clips": [{key: clip.get(key) for key in ("id", "seconds", "speaker", "text")} for clip in clips],
         "values": [[[_number(clip, label, name) for clip in clips] for label in labels] for name in names],
         "reasons": _reasons(clips, labels, names),
+        "main": [metric["name"] for metric in main_metrics(results)],
         "examples": examples,
         "spectrogram": {"low": scale.low, "high": scale.high, "palette": palette().tolist(), "levels": LEVELS},
         "notes": {"statistics": results["about"].get("statistics") or DEFINITION, "tokens": DEFINITIONS},
@@ -59,10 +61,14 @@ def _reasons(clips: Sequence[Mapping[str, Any]], labels: Sequence[str], names: S
     return found
 
 
-def _examples(examples: Sequence[Mapping[str, Any]], folder: Path, rate: int) -> tuple[list[dict[str, Any]], Scale]:
+def _examples(
+    examples: Sequence[Mapping[str, Any]], labels: Sequence[str], folder: Path, rate: int
+) -> tuple[list[dict[str, Any]], Scale]:
+    """Tracks in the order of the entries, the original first."""
     shown, pictures = [], []
     for example in examples:
-        files = {"original": example["original"], **example["decoded"]}
+        decoded = {label: example["decoded"][label] for label in labels if label in example["decoded"]}
+        files = {"original": example["original"], **decoded}
         tracks = [_track(label, folder / path, example["codes"].get(label), rate) for label, path in files.items()]
         shown.append({"id": example["id"], "seconds": example["seconds"], "tracks": tracks})
         pictures += [track["picture"] for track in tracks if track["picture"] is not None]

@@ -11,7 +11,7 @@ from .bootstrap import DEFINITION
 
 __all__ = ["MAIN", "main_metrics", "mean_of", "number", "scores_markdown", "table_markdown"]
 
-MAIN = ("pesq_wb", "stoi", "estoi", "visqol", "mcd", "dnsmos_ovrl", "utmos", "wer", "dwer", "speaker_similarity")
+MAIN = ("pesq_wb", "stoi", "visqol", "dnsmos_ovrl", "utmos", "wer", "speaker_similarity", "estoi", "mcd", "dwer")  # by weight
 DASH = "\u2013"
 MINUS = "\u2212"
 TITLES = {"mos": "Learned MOS"}

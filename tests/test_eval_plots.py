@@ -78,10 +78,10 @@ def test_silence_long_and_tiny_clips() -> None:
 def test_one_scale_for_all_pictures() -> None:
     loud, soft = np.full((2, 2), -13.0), np.full((2, 2), -55.0)
     scale = scale_of([soft, loud])
-    assert scale == Scale(-80.0, -10.0)
-    assert scale_of([]) == Scale(-70.0, 0.0)
+    assert scale == Scale(-90.0, -10.0)
+    assert scale_of([]) == Scale(-80.0, 0.0)
     assert levels(np.array([[-200.0], [0.0]]), scale).tolist() == [[LEVELS - 1], [0]]  # the last row on top
-    assert levels(np.full((1, 1), -45.0), scale).tolist() == [[LEVELS // 2]]
+    assert levels(np.full((1, 1), -50.0), scale).tolist() == [[LEVELS // 2]]
 
 
 def test_png_is_read_back_by_matplotlib(tmp_path: Path) -> None:

@@ -228,6 +228,10 @@ def test_the_page_shows_everything_without_complaint(shown: Any) -> None:
     assert js(shown, "document.querySelectorAll('#definitions dt').length") >= 8
     assert js(shown, "document.querySelectorAll('img[onerror], script').length") == 2
     assert HOSTILE in js(shown, "document.querySelector('.example h3').textContent")
+    text = js(shown, "document.body.innerText")
+    assert "[object" not in text
+    assert "undefined" not in text
+    assert "NaN" not in text
 
 
 @needs_browser
@@ -504,6 +508,7 @@ def test_poor_results_show_too(shown: Any, tmp_path: Path, kind: str) -> None:
     try:
         assert complaints(shown) == []
         assert js(shown, "document.querySelectorAll('#run dl').length") == 1
+        assert not re.search(r"\[object|undefined|NaN", js(shown, "document.querySelector('main').innerText"))
         shown.execute_script(
             "for (const s of document.querySelectorAll('select')) for (const o of s.options) {"
             "s.value = o.value; s.dispatchEvent(new Event('change')) }"

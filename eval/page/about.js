@@ -16,13 +16,16 @@ function run(section, data) {
   const source = about.source || {};
   const rows = [["Voxzoo", about.voxzoo], ["Python", about.python], ["torch", about.torch], ["Machine", about.machine], ["Source", source.path], ["Kind of source", source.kind],
     ["Listing, sha256", source.sha256], ["Clips", grouped(about.clips)], ["Sound", `${number(about.seconds, 1)} s`], ["Compared at", `${grouped(about.rate)} Hz`],
-    ...Object.entries(about.arguments || {}).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)])];
-  const facts = rows.filter(([, value]) => value !== undefined && value !== null && value !== "");
+    ...Object.entries(about.arguments || {}).filter(([key]) => key !== "rate").map(([key, value]) => [`--${key.replaceAll("_", "-")}`, value])];
+  const facts = rows.filter(([, value]) => value !== undefined && value !== null && text(value) !== "");
   section.append(el("dl", { class: "card" }, facts.map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, named(text(value)))))),
     entriesTable(data), missingTable(data), rejectedTable(data), download(data));
 }
 
-const text = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
+function text(value) {
+  if (Array.isArray(value)) return value.map(text).join(", ");
+  return typeof value === "object" ? Object.entries(value).map(([key, v]) => `${key}=${v}`).join(", ") : String(value);
+}
 
 function entriesTable(data) {
   const fact = (key, show = text) => (e) => (e.facts && e.facts[key] !== undefined && e.facts[key] !== null ? show(e.facts[key]) : DASH);
@@ -84,6 +87,7 @@ function definitions(section, data) {
 function calibration(data) {
   const found = Object.entries(data.calibration || {}).filter(([, c]) => c && c.pairs && (c.same ?? c.different ?? null) !== null);
   if (!found.length) return "";
-  const said = ([name, c]) => `To read ${name.replaceAll("_", " ")} by: originals of the same speaker have ${number(c.same, 3)} on average (${grouped(c.pairs[0])} pairs), of different speakers ${number(c.different, 3)} (${grouped(c.pairs[1])} pairs).`;
+  const side = (who, mean, pairs) => (mean === null ? `there are no pairs of ${who}` : `${who} have ${number(mean, 3)} on average (${grouped(pairs)} pairs)`);
+  const said = ([name, { same, different, pairs }]) => `To read ${name.replaceAll("_", " ")} by, between originals: ${side("one speaker's clips", same, pairs[0])}, ${side("different speakers' clips", different, pairs[1])}.`;
   return el("p", {}, found.map(said).join(" "));
 }

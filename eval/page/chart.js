@@ -73,7 +73,7 @@ function axes({ x, y }, sx, sy, { width, height, left, right, top, bottom }) {
   const g = svg("g", { class: "axes" });
   const room = Math.max(2, Math.floor((width - left - right) / 70));
   const xs = x.log ? logTicks(x.domain, room) : ticks(x.domain, room);
-  const ys = y.log ? logTicks(y.domain, 6) : ticks(y.domain, 5);
+  const ys = y.log ? logTicks(y.domain, 6) : ticks(y.domain, 6);
   const text = (value, axis) => (axis.format || short)(value);
   for (const value of xs) {
     g.append(svg("line", { x1: sx(value), x2: sx(value), y1: top, y2: height - bottom }));

@@ -19,14 +19,14 @@ function seriesOf(entries) {
 
 // The kinds of rate there are: [key, text, entry -> bit/s or null].
 function ratesOf(data) {
-  const rates = [["nominal", "Nominal", (e) => e.bitrate]];
+  const anchors = data.entries.some((e) => e.kind === "anchor") ? "; anchors as coded" : "";
+  const rates = [["nominal", `Nominal${anchors}`, (e) => e.bitrate]];
   for (const metric of data.metrics.filter((m) => m.group === "rate" && m.name !== "bitrate_nominal" && /^k?bits?\/s/.test(m.unit))) {
     const unit = metric.unit.startsWith("k") ? 1000 : 1;
     rates.push([`metric ${metric.name}`, metric.label, (e) => (meanOf(e, metric) === null ? null : unit * meanOf(e, metric))]);
   }
-  const token = (key) => (e) => (e.tokens && e.tokens.rates && typeof e.tokens.rates[key] === "number" ? e.tokens.rates[key] : null);
-  for (const [key, text] of [["entropy", "Entropy"], ["conditional", "Conditional entropy"]]) {
-    if (!data.metrics.some((m) => m.group === "rate" && m.name.includes(key))) rates.push([`tokens ${key}`, text, token(key)]);
+  if (!data.metrics.some((m) => m.name === "bitrate_entropy")) {
+    rates.push(["tokens entropy", "Entropy", (e) => (e.tokens && e.tokens.rates ? e.tokens.rates.entropy : null)]);
   }
   return rates.filter(([, , rate]) => data.entries.some((e) => rate(e) > 0));
 }

@@ -11,7 +11,7 @@ function fill(node, attributes, children) {
     else if (value === true) node.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
   return node;
 }
 
@@ -36,8 +36,10 @@ function short(value) {
 const percent = (share, digits = 1) => (share === null || share === undefined ? DASH : number(100 * share, digits) + "\u00a0%");
 const grouped = (value) => (value === null || value === undefined ? DASH : value.toLocaleString("en-US").replaceAll(",", "\u202f"));
 const arrow = (metric) => ({ higher: "\u2191", lower: "\u2193" })[metric.better] || "";
-const unitOf = (metric) => (metric.unit || "").split(",")[0]; // ranges are for the definitions
-const plainUnit = (metric) => (metric.unit && !/[,\d]/.test(metric.unit) ? ` (${metric.unit})` : "");
+
+// "dB", "MOS": a unit without the range, which is for the definitions.
+const unitOf = (metric) => ((unit) => (/\d/.test(unit) ? "" : unit))((metric.unit || "").split(",")[0]);
+const plainUnit = (metric) => (unitOf(metric) && unitOf(metric) === metric.unit ? ` (${metric.unit})` : "");
 const better = (metric) => ({ higher: "higher is better", lower: "lower is better" })[metric.better] || "neither way is better";
 const groupTitle = (group) => ({ mos: "Learned MOS" })[group] || title(group);
 const title = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -54,9 +54,9 @@ function trackRow(data, example, track, group, chosen) {
 function scoresOf(data, example, track) {
   const clip = data.clips.findIndex((c) => c.id === example.id);
   const entry = data.entries.findIndex((e) => e.label === track.label);
-  if (clip < 0 || entry < 0) return "";
-  const found = data.metrics.map((m, k) => [m, data.values[k][entry][clip]]).filter(([m, v]) => v !== null && m.per === "clip" && m.better && m.group !== "cost" && m.group !== "rate");
-  return found.slice(0, 3).map(([m, v]) => `${m.label}\u00a0${number(v, m.digits)}`).join(", ");
+  if (clip < 0 || entry < 0) return [];
+  const found = data.main.map((name) => data.metrics.findIndex((m) => m.name === name)).map((k) => [data.metrics[k], data.values[k][entry][clip]]);
+  return found.filter(([, value]) => value !== null).slice(0, 4).map(([m, value]) => [el("span", {}, `${m.label} ${number(value, m.digits)}`), " "]);
 }
 
 // Filled in when first asked for: levels of two pictures are read back by their colours.

@@ -94,16 +94,22 @@ function testOf(data, metric, a, b) {
   return { ...found, difference: turn(found.difference), low: turn(found.high), high: turn(found.low) };
 }
 
+const pValue = (p) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
+
+function chance({ p, p_alone: alone, reason }) {
+  if (p === null || p === undefined) return reason || "not tested";
+  return pValue(p) + (typeof alone === "number" && alone !== p ? ` corrected for all pairs, ${pValue(alone)} alone` : "");
+}
+
 function pairFacts(data, metric, points, { a, b }) {
   const digits = metric.digits + 1;
   const wins = points.filter((p) => (metric.better === "lower" ? p.y < p.x : p.y > p.x)).length;
   const test = a === b ? null : testOf(data, metric, a, b);
   const lines = [el("h3", {}, named(b), " \u2212 ", named(a))];
   if (test && test.difference !== null) {
-    const p = test.p === null || test.p === undefined ? test.reason || "not tested" : test.p < 0.001 ? "p < 0.001" : `p = ${test.p.toFixed(3)}`;
     lines.push(el("p", { class: "big" }, `${test.difference > 0 ? "+" : ""}${number(test.difference, digits)}`, el("small", {}, ` ${unitOf(metric)}`)));
     if (test.low !== null) lines.push(el("p", {}, `95 % interval ${number(test.low, digits)} to ${number(test.high, digits)}`));
-    lines.push(el("p", {}, `${p}, ${test.count} clips`));
+    lines.push(el("p", {}, `${chance(test)}, ${test.count} clips`));
   } else lines.push(el("p", {}, a === b ? "Choose two different entries." : "This pair was not tested."));
   if (metric.better && a !== b) lines.push(el("p", {}, named(b), ` is better on ${wins} of ${points.length} clips.`));
   lines.push(el("p", { class: "note" }, "Above the diagonal the entry going up has the greater value. Touch a point for its clip; with the figure in focus, arrow keys walk through the clips."));

@@ -19,12 +19,14 @@ function tokenPlots(section, data) {
 function ratesTable(entries) {
   const orders = [...new Set(entries.flatMap((e) => Object.keys((e.tokens.rates || {}).ngram || {}).filter((n) => n !== "missing")))];
   const rate = (key) => (e) => kbit((e.tokens.rates || {})[key]);
+  const low = (key) => (e) => rate(key)(e) + (e.tokens.streams.some((s) => s[`${key}_biased`]) ? " *" : "");
   const columns = [["Entry", (e) => named(e.label)], ["nominal", rate("nominal")], ["packed", rate("packed")], ["entropy", rate("entropy")],
-    ["conditional", rate("conditional")], ["across codebooks", rate("cross_codebook")],
+    ["conditional", low("conditional")], ["across codebooks", low("cross_codebook")],
     ...orders.map((n) => [`${n}-gram`, (e) => kbit(((e.tokens.rates || {}).ngram || {})[n])])];
   return smallTable("Rates of the codes, kbit/s, all streams together (n-gram: held-out code length)", entries, columns);
 }
 
+const TOO_LOW = "* too few pairs of codes were seen: the figure is too low. Held-out n-grams are safe from this.";
 const kbit = (rate) => (typeof rate === "number" ? number(rate / 1000, 3) : DASH);
 
 function tokenView(tokens, label) {
@@ -78,5 +80,5 @@ function streamTable(streams, label) {
     ["Gini", (s) => number(s.gini, 3)], ["rarest 20 %", (s) => percent(s.rarest20)], ["top 20 %", (s) => percent(s.top20)],
     ["Zipf", (s) => number(s.zipf, 2)], ["mean run", (s) => number(s.mean_run, 2)]];
   const table = smallTable(`Codebooks of ${label}`, streams, columns);
-  return streams.some((s) => s.conditional_biased) ? el("div", {}, table, el("p", { class: "note" }, "* too few pairs of codes were seen: the figure is too low.")) : table;
+  return streams.some((s) => s.conditional_biased) ? el("div", {}, table, el("p", { class: "note" }, TOO_LOW)) : table;
 }
