@@ -7,12 +7,12 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..core.errors import MissingExtraError, VoxzooError
 from .analysis_inputs import Options, ShardInput, SoundInput, read_sounds
 
@@ -71,8 +71,8 @@ def _chosen(options: Options, shards: bool) -> list[str]:
 
 def _about(options: Options, given: ShardInput | SoundInput, groups: list[str]) -> dict[str, Any]:
     asked = {key: value for key, value in asdict(options).items() if key not in ("source", "output", "quiet", "workers")}
-    return {"voxzoo": __version__, "python": platform.python_version(), "numpy": np.__version__, "machine": platform.platform(),
-            **given.about(), "arguments": {**asked, "groups": groups}}  # fmt: skip
+    made = {"voxzoo": version("voxzoo"), "python": platform.python_version(), "numpy": np.__version__}
+    return {**made, "machine": platform.platform(), **given.about(), "arguments": {**asked, "groups": groups}}
 
 
 def _attempt(section: Callable[[Any], dict[str, Any]], given: ShardInput | SoundInput) -> dict[str, Any]:

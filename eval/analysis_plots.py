@@ -10,6 +10,19 @@ from ..core.errors import MissingExtraError
 
 __all__ = ["plots"]
 
+OF_STREAMS = {  # group: label, path of a figure, path of its chance
+    "speaker": (
+        ("speaker probe", "speaker_probe.accuracy", "speaker_probe.chance"),
+        ("gender probe", "gender_probe.accuracy", "gender_probe.chance"),
+        ("information", "information.value", "information.shuffled"),
+    ),
+    "phones": (
+        ("PNMI", "content.pnmi", "content.shuffled.pnmi"),
+        ("phone purity", "content.phone_purity", "content.shuffled.phone_purity"),
+        ("cluster purity", "content.cluster_purity", "content.shuffled.cluster_purity"),
+    ),
+}
+Line = tuple[str, list[float | None], list[float | None]]  # label, values, what chance gives
 SIZE = (6.4, 4.4)  # inches
 DPI = 120
 
@@ -28,6 +41,20 @@ def plots(results: Mapping[str, Any]) -> Iterator[tuple[str, str, bytes]]:
     if "missing" not in groups.get("robustness", {"missing": ""}):
         title = "Unit edit distance, stream 0"
         yield "robustness_distance", title, _png(title, _distances, groups["robustness"])
+    for name, figures in OF_STREAMS.items():
+        lines = _of_streams(groups.get(name, {}).get("streams", []), figures)
+        if lines:
+            yield (
+                f"{name}_streams",
+                "By stream, and by chance",
+                _png("By stream, and by chance (dotted)", _lines, ("stream", lines)),
+            )
+    layers = groups.get("layers", {})
+    for target in ("log_mel", "phones"):
+        lines = _of_layers(layers.get(target, {}))
+        if lines:
+            title = f"Layers and {target.replace('_', '-')}, and by chance (dotted)"
+            yield f"layers_{target}", title, _png(title, _lines, ("layer", lines))
 
 
 def _png(title: str, draw: Any, data: Any) -> bytes:
@@ -102,3 +129,31 @@ def _distances(axes: Any, section: Mapping[str, Any]) -> None:
     axes.tick_params(axis="y", labelsize=6 if len(names) > 14 else 8)
     axes.grid(alpha=0.3, axis="x")
     axes.set(xlabel="percent of units, length-weighted, de-duplicated")
+
+
+def _at(figures: Any, path: str) -> float | None:
+    for key in path.split("."):
+        figures = figures.get(key) if isinstance(figures, Mapping) else None
+    return figures if isinstance(figures, (int, float)) else None
+
+
+def _of_streams(streams: list[dict[str, Any]], figures: tuple[tuple[str, str, str], ...]) -> list[Line]:
+    lines = [(label, [_at(s, path) for s in streams], [_at(s, chance) for s in streams]) for label, path, chance in figures]
+    return [line for line in lines if any(value is not None for value in line[1])]
+
+
+def _of_layers(target: Mapping[str, Any]) -> list[Line]:
+    chance = target.get("shuffled", {})
+    return [(key, values, chance.get(key, [])) for key, values in target.items() if isinstance(values, list) and values
+            and all(isinstance(value, (int, float, type(None))) for value in values)]  # fmt: skip
+
+
+def _lines(axes: Any, data: tuple[str, list[Line]]) -> None:
+    name, lines = data
+    for i, (label, values, chance) in enumerate(lines):
+        for points, style in ((values, {"marker": "o", "label": label}), (chance, {"linestyle": ":"})):
+            known = [(x, y) for x, y in enumerate(points) if y is not None]
+            axes.plot([x for x, _ in known], [y for _, y in known], color=f"C{i}", linewidth=1.2, **style)
+    axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+    axes.set(xlabel=name, ylim=(0, None))

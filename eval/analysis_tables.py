@@ -146,38 +146,60 @@ def _robustness(section: Mapping[str, Any]) -> Iterator[str]:
 
 
 # ---------------------------------------------------------------------- other sections
-def _plain_section(section: Mapping[str, Any]) -> Iterator[str]:
-    """Figures by their path; tables of equal dicts side by side."""
-    simple = [[key, _leaf(value)] for key, value in section.items() if not isinstance(value, Mapping)]
+def _any_section(section: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Figures by their names; lists and dicts of equal dicts as tables, a row each, one table for each figure they have."""
+    simple = [[key, _leaf(value)] for key, value in section.items() if not _is_nested(value)]
     if simple:
         yield _table([["figure", "value"], *simple])
     for key, value in section.items():
-        if isinstance(value, Mapping) and value:
-            yield f"**{key}**"
-            if all(isinstance(item, Mapping) for item in value.values()):
-                yield _table(_grid(value))
-            else:
-                yield _table([["figure", "value"], *([path, _leaf(leaf)] for path, leaf in _leaves(value))])
+        here = f"{path}.{key}" if path else key
+        if _is_matrix(value):
+            yield f"**{here}**"
+            yield _table([["", *map(str, range(len(value[0])))], *([str(i), *map(number, row)] for i, row in enumerate(value))])
+        elif isinstance(value, list) and _is_nested(value):
+            yield from _rows({str(i): {k: v for k, v in row.items() if k != "stream"} for i, row in enumerate(value)}, here)
+        elif isinstance(value, Mapping) and value and all(isinstance(row, Mapping) for row in value.values()):
+            yield from _rows(value, here)
+        elif isinstance(value, Mapping) and value:
+            yield f"**{here}**"
+            yield from _any_section(value, here)
 
 
-def _grid(rows: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    flat = {name: dict(_leaves(row)) for name, row in rows.items()}
-    heads = list(dict.fromkeys(path for row in flat.values() for path in row))
-    return [["", *heads], *([name, *(_leaf(row.get(head)) for head in heads)] for name, row in flat.items())]
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(item, (list, Mapping)) for item in value))
 
 
-def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+def _is_matrix(value: Any) -> bool:
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(row, list) and row and not _is_nested(row) for row in value)
+    )
+
+
+def _rows(rows: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Tables of rows that have the same figures, one for each figure that is itself a dict."""
+    keys = list(dict.fromkeys(key for row in rows.values() for key in row))
+    nested = [key for key in keys if any(isinstance(row.get(key), Mapping) for row in rows.values())]
+    parts = {path: {name: {k: v for k, v in row.items() if k not in nested} for name, row in rows.items()}}
+    parts |= {f"{path}: {key}": {name: row.get(key) or {} for name, row in rows.items()} for key in nested}
+    for title, part in parts.items():
+        flat = {name: dict(_leaves(row)) for name, row in part.items()}
+        heads = list(dict.fromkeys(head for row in flat.values() for head in row))
+        if heads:
+            yield f"**{title}**"
+            yield _table([["", *heads], *([name, *(_leaf(row.get(head)) for head in heads)] for name, row in flat.items())])
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
     for key, item in value.items():
-        here = f"{path}.{key}" if path else str(key)
-        if isinstance(item, Mapping):
-            yield from _leaves(item, here)
-        else:
-            yield here, item
+        yield from _leaves(item, f"{path}.{key}" if path else str(key))
 
 
 def _leaf(value: Any) -> str:
     if isinstance(value, list):
-        if all(isinstance(item, (int, float, str, type(None))) for item in value) and len(value) <= 16:
+        if len(value) <= 32 and not _is_nested(value):
             return ", ".join(number(item) for item in value)
         return f"({len(value)} values in analysis.json)"
     return number(value)
@@ -195,7 +217,7 @@ def markdown(results: Mapping[str, Any], images: Sequence[tuple[str, str]] = ())
         if "missing" in section:
             parts.append(f"Missing: {section['missing']}.")
             continue
-        parts += {"tokens": _tokens, "robustness": _robustness}.get(name, _plain_section)(section)
+        parts += {"tokens": _tokens, "robustness": _robustness}.get(name, _any_section)(section)
         parts += [f"![{title}]({file})" for file, title in images if file.startswith(f"{name}_")]
         parts.append("Definitions:")
         parts.append("\n".join(f"- `{key}`: {text}." for key, text in results["definitions"][name].items()))
