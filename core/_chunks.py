@@ -21,6 +21,8 @@ __all__ = ["SMALLEST", "Chunk", "Payload", "Record", "cut", "read_chunk", "read_
 
 EXPLICIT, STORED = 1, 2
 CHECK = 4  # bytes
+MIXER = 0x9E3779B1  # odd: a number times it, modulo 2^32, can be told back, and a flipped bit makes another chunk's of no check
+UNMIXER = pow(MIXER, -1, 1 << 32)
 SMALLEST = 1 + CHECK
 RATIO = 64  # codes that a byte of payload may stand for at most: what a reader allocates follows from what it read
 
@@ -84,7 +86,7 @@ def write_chunk(header: Header, number: int, chunk: Chunk) -> bytes:
     payload = _payload(header, place, chunk)
     size = len(payload.data) if payload.explicit else usual_bytes(header, place) - len(payload.data)
     data = varint(size << 2 | STORED * payload.stored | EXPLICIT * payload.explicit) + payload.data
-    return data + (zlib.crc32(data) ^ number).to_bytes(CHECK, "little")
+    return data + (zlib.crc32(data) ^ number * MIXER % (1 << 32)).to_bytes(CHECK, "little")
 
 
 def read_record(header: Header, data: bytes | bytearray, at: int, usual: int, whole: bool) -> Record | int | str:
@@ -96,6 +98,8 @@ def read_record(header: Header, data: bytes | bytearray, at: int, usual: int, wh
     try:
         head = cursor.varint()
     except TokensError:
+        if len(cursor.data) == 9:
+            return "its length is damaged"
         return "the file ends in it" if whole else max(SMALLEST, len(cursor.data) + 1)
     explicit = bool(head & EXPLICIT)
     size = head >> 2 if explicit else usual - (head >> 2)
@@ -105,8 +109,10 @@ def read_record(header: Header, data: bytes | bytearray, at: int, usual: int, wh
     end = at + cursor.at + size
     if end + CHECK > len(data):
         return "the file ends in it" if whole else end + CHECK - at
-    number = int.from_bytes(data[end : end + CHECK], "little") ^ zlib.crc32(memoryview(data)[at:end])
-    return Record(number, Payload(bytes(data[at + cursor.at : end]), explicit, bool(head & STORED)), end + CHECK - at)
+    mixed = int.from_bytes(data[end : end + CHECK], "little") ^ zlib.crc32(memoryview(data)[at:end])
+    return Record(
+        mixed * UNMIXER % (1 << 32), Payload(bytes(data[at + cursor.at : end]), explicit, bool(head & STORED)), end + CHECK - at
+    )
 
 
 # ---------------------------------------------------------------- writing

@@ -121,9 +121,9 @@ def _read(bits: np.ndarray, count: int, size: int) -> np.ndarray:
     group = _group(size)
     whole, left = divmod(count, group)
     split = whole * _bits(size, group)
-    codes = [_digits(_from_bits(bits[:split], whole), group, size).reshape(-1)]
+    codes = [_digits(_from_bits(bits[:split], whole, _bits(size, group)), group, size).reshape(-1)]
     if left:
-        codes.append(_digits(_from_bits(bits[split:], 1), left, size).reshape(-1))
+        codes.append(_digits(_from_bits(bits[split:], 1, _bits(size, left)), left, size).reshape(-1))
     return np.concatenate(codes)
 
 
@@ -151,7 +151,7 @@ def _to_bits(values: np.ndarray, width: int) -> np.ndarray:
     return np.unpackbits(octets, axis=1)[:, 64 - width :].reshape(-1)
 
 
-def _from_bits(bits: np.ndarray, count: int) -> np.ndarray:
-    rows = bits.reshape(count, -1)
-    octets = np.packbits(np.pad(rows, ((0, 0), (-rows.shape[1] % 8, 0))), axis=1)
-    return np.pad(octets, ((0, 0), (8 - octets.shape[1], 0))).view(">u8").reshape(-1).astype(np.int64)
+def _from_bits(bits: np.ndarray, count: int, width: int) -> np.ndarray:
+    padded = np.zeros((count, 64), np.uint8)
+    padded[:, 64 - width :] = bits.reshape(count, width)
+    return np.packbits(padded, axis=1).view(">u8").reshape(-1).astype(np.int64)

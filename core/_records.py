@@ -17,6 +17,7 @@ __all__ = ["Damage", "Source", "open_header", "walk"]
 PIECE = 1 << 16  # bytes read at once, at most
 BODY = 1 << 26  # of a header: more than tables of 65,536 counts for 1,000 streams
 AHEAD = 8  # chunks whose usual sizes are tried past damage: they differ where rates do not divide each other
+MISSING = 64  # chunks that may be missing without a trace; more would find chunks where there are none
 BUDGET = 1 << 28  # bytes checked in search of the next chunk; a hostile file could ask for their square
 
 
@@ -144,14 +145,14 @@ def _search(source: Source, header: Header, number: int) -> int | None:
     end = header.count
     last = number + AHEAD if end is None else min(number + AHEAD, end - 1)
     sizes = {usual_bytes(header, header.place(n)[1]) for n in range(number + 1, last + 1)}
-    at, checked = 0, 0
+    at, checked = -1, 0
     while sizes and checked < BUDGET and source.want((at := at + 1) + SMALLEST):
         for usual in sizes:
             found = _record(source, header, at, usual)
             checked += SMALLEST if isinstance(found, str) else found.size
             if (
                 isinstance(found, Record)
-                and number < found.number <= number + 1 + at // SMALLEST
+                and number < found.number <= number + MISSING + at // SMALLEST
                 and (end is None or found.number < end)
             ):
                 source.drop(at)

@@ -42,7 +42,8 @@ Chunk n of a clip holds the frames that begin in its time, streams one after ano
         else:   adaptive with K > 1: ceil(K / 8) bytes, bit k set where stream k is modelled (static: those with a table are)
                 codes of the other streams, packed; then those modelled through the range coder, as in `_entropy.py`
         zeros, so that there are at most 64 codes to a byte
-    4 bytes     check of all before in this chunk, XOR its number in the file: chunks are found again behind damage
+    4 bytes     check of all before in this chunk, XOR its number in the file times 0x9E3779B1 modulo 2^32: behind damage or
+                where chunks are missing, the next one tells which it is
 
 Packed files are read and written with numpy alone; the other coders need `constriction` (the extra `bitstream`). They count in
 integers only, so a file means the same on every machine. "static" looks at all codes first and writes their histogram: worth
