@@ -137,7 +137,8 @@ def main() -> None:
             tokens = write(folder, *CASES[case], args.tokens)
             loop = plain_loop(folder, 5.0)
             wall, processor, peak = analyze(folder, Path(name) / "analysis", args.workers)
-            what = f"{tokens / 1e6:.0f} million tokens in {wall:.1f} s ({processor:.1f} s of processor), peak {peak / 1e6:.0f} MB, {args.workers} workers"
+            time_taken = f"{wall:.1f} s ({processor:.1f} s of processor)"
+            what = f"{tokens / 1e6:.0f} million tokens in {time_taken}, peak {peak / 1e6:.0f} MB, {args.workers} workers"
             print(f"{case}: {what}; {tokens / wall / loop:.0f} times as fast as a loop that counts codes, pairs and runs")
 
 
