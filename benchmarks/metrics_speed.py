@@ -70,7 +70,7 @@ def main() -> None:
         print(f"{name:14}{new:14.1f}{known:14.1f}{(new + (args.models - 1) * known) / args.models:8.1f}")
     for name, chosen in (("all", rows), ("but ViSQOL", [row for row in rows if row[0] != "visqol"])):
         total = sum(new + (args.models - 1) * known for _, new, known in chosen) / args.models
-        new, known = (sum(row[column] for row in chosen) for column in (1, 2))
+        new, known = (sum(column) for column in zip(*(row[1:] for row in chosen), strict=True))
         print(f"{name:14}{new:14.1f}{known:14.1f}{total:8.1f}  {1000 / total:.1f} x real time")
 
 

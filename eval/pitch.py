@@ -3,6 +3,9 @@
 F0 is found by WORLD's DIO with StoneMask (Morise et al. 2009, 2016), 71 to 800 Hz, every 5 ms, through `pyworld`. Errors of F0
 are taken over the frames that are voiced in both sounds: an unvoiced frame has no F0, and counting it as 0 Hz would turn
 voicing errors into hundreds of hertz.
+
+DIO follows the fundamental itself. Where a codec weakens it, as Codec 2 does in low voices, DIO jumps to a harmonic that a
+listener would not hear as the pitch: large errors there speak of the fundamental, and `gross_pitch_error` tells them.
 """
 
 from __future__ import annotations

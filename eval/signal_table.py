@@ -9,7 +9,7 @@ from .metric import Family, Metric
 
 __all__ = ["SIGNAL"]
 
-F0 = "F0 by WORLD's DIO and StoneMask, 71 to 800 Hz, every 5 ms"
+F0 = "F0 by WORLD's DIO and StoneMask, 71 to 800 Hz, every 5 ms; it follows the fundamental, and jumps where that is weak"
 BOTH = "frames voiced in both sounds (none where fewer than 10 are)"
 STFT = "Hann windows, hop a quarter, centred, zeros beyond the ends, windows in samples at the rate compared"
 
@@ -139,7 +139,7 @@ MCD = Family(
             "lower",
             "Mel-cepstral distortion (10 / ln 10) sqrt(2 sum_{d=1..24} dc_d^2), c0 left out, no time warping; alpha 0.42 at 16 "
             "kHz (0.31 at 8, 0.455 at 22.05, 0.466 at 24, 0.504 at 32, 0.544 at 44.1, 0.554 at 48); CheapTrick envelopes every "
-            f"5 ms, each with its own F0 ({F0}); frames within 40 dB of the original's loudest",
+            "5 ms, each with its own F0 (by DIO and StoneMask); frames within 40 dB of the original's loudest",
         ),
     ),
     "cepstrum:open_mcd",
