@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import MissingExtraError, VoxzooError
@@ -23,6 +24,7 @@ codec through ffmpeg: opus:KBITS, speex:KBITS, codec2:MODE, gsm. Metrics: the gr
 speaker, rate and cost, the names of single metrics, or all. A manifest's columns text, speaker and lang are used where a metric
 needs them.
 """
+WIDTH = 160  # of tables that do not go to a terminal
 
 
 def add(subparsers: Any) -> None:
@@ -125,22 +127,36 @@ def _pairs(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
 
 
 def _print(results: Mapping[str, Any], output: str, report: bool) -> None:
-    """The means by group, each group its own table so that it fits a terminal."""
+    """The means by group, in tables that fit the terminal."""
     about = results["about"]
     print(f"{about['clips']} clips, {about['seconds'] / 60:.1f} min, compared at {about['rate']} Hz; means, 95 % intervals in "
           f"{output}/{'report.html' if report else 'results.json'}")  # fmt: skip
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
     for group in dict.fromkeys(metric["group"] for metric in results["metrics"]):
         metrics = [metric for metric in results["metrics"] if metric["group"] == group]
-        head = [group, *(_head(metric) for metric in metrics)]
         rows = [[entry["label"], *(_cell(entry["summary"][m["name"]], m) for m in metrics)] for entry in results["entries"]]
-        rows = [row for row in rows if any(cell != "-" for cell in row[1:])]
-        if rows:
-            print(f"\n{table([head, *rows], range(1, len(head)))}")
+        rows = [[group, *(_head(metric, metrics) for metric in metrics)], *(row for row in rows if set(row[1:]) != {"-"})]
+        for block in _blocks(rows, width) if len(rows) > 1 else ():
+            print(f"\n{table(block, range(1, len(block[0])))}")
 
 
-def _head(metric: Mapping[str, Any]) -> str:
+def _blocks(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:
+    """Columns in groups that fit `width`, each with the first column in front."""
+    widths = [max(len(row[i]) for row in rows) + 2 for i in range(len(rows[0]))]
+    columns: list[int] = []
+    for i in range(1, len(widths)):
+        if columns and widths[0] + sum(widths[j] for j in columns) + widths[i] > width + 2:
+            yield [[row[j] for j in (0, *columns)] for row in rows]
+            columns = []
+        columns.append(i)
+    yield [[row[j] for j in (0, *columns)] for row in rows]
+
+
+def _head(metric: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> str:
+    """The label, with the unit where two share it, and which way is better."""
+    shared = sum(other["label"] == metric["label"] for other in metrics) > 1
     arrow = {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
-    return f"{metric['label']}{arrow}"
+    return f"{metric['label']}{' ' + metric['unit'] if shared else ''}{arrow}"
 
 
 def _cell(summary: Mapping[str, Any], metric: Mapping[str, Any]) -> str:

@@ -145,7 +145,7 @@ class _Bench:
         costs = self._costs() if self.choice.wants("cost") else {}
         self.journal.sync()
         run = Run(self.options.arguments(), dict(source), self.choice, info, self.keys, self.family_keys, self.rejected,
-                  dict(enumerate(self._clips())), examples, costs)  # fmt: skip
+                  dict(enumerate(itertools.islice(self.source.listing(), self.found.clips))), examples, costs)  # fmt: skip
         results = assemble(run, self.journal, self.options.rate, self.options.resamples, self.options.seed)
         self._write(results)
         return results
