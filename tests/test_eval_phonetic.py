@@ -111,7 +111,7 @@ def test_speech(espeak: ModuleType) -> None:
 @pytest.mark.slow
 def test_speech_at_full_size(espeak: ModuleType) -> None:
     """8 voices x 40 sentences: near PNMI 0.52, phone purity 0.47, cluster purity 0.25."""
-    content = phone_content(**labelled(espeak, 8, 40))
+    content = phone_content(*labelled(espeak, 8, 40))
     assert abs(content.pnmi - 0.52) < 0.03
     assert abs(content.phone_purity - 0.47) < 0.03
     assert abs(content.cluster_purity - 0.25) < 0.05
