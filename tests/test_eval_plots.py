@@ -190,7 +190,13 @@ def nothing(made: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "count"), [(hostile, 8), (bare, 1), (nothing, 3), (lambda made: {**made, "entries": made["entries"][:2]}, 8)]
+    ("change", "count"),
+    [
+        (hostile, 8),
+        (bare, 1),
+        (nothing, 3),
+        pytest.param(lambda made: {**made, "entries": made["entries"][:2]}, 8, marks=pytest.mark.slow),
+    ],
 )
 def test_plots_of_poor_results(tmp_path: Path, change: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
