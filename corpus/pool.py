@@ -30,7 +30,7 @@ QUEUED = 2  # tasks given to a worker at a time: one to work on, one to begin at
 AHEAD = 16  # tasks per worker that may be done before an earlier one is
 MAX_DEATHS = 20
 COMMAND = "import sys; from voxzoo.corpus.serve import serve; serve(int(sys.argv[1]))"
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 
 
 @dataclass(eq=False)
