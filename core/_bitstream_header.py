@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,11 +20,12 @@ from .errors import TokensError, UnknownModelError, VoxzooError
 from .facts import Facts
 from .registry import entry
 
-__all__ = ["CODERS", "MAGIC", "VERSION", "Header", "read_header"]
+__all__ = ["CODERS", "MAGIC", "VERSION", "Coder", "Header", "read_header"]
 
+Coder = Literal["packed", "static", "adaptive"]
 MAGIC = b"\x89VXB"
 VERSION = 1
-CODERS = ("packed", "static", "adaptive")
+CODERS: tuple[Coder, ...] = ("packed", "static", "adaptive")
 RESAMPLER = "soxr-hq"  # the one that need not be named
 BATCHED, WHOLE, RESAMPLED, EXTRAS, TEXT = 1, 2, 4, 8, 16
 SHAPE = ("sample_rate", "frame_rates", "codebook_sizes")  # facts that are always written
@@ -56,7 +57,7 @@ class Header:
     fingerprint: str
     resampler: str
     batched: bool
-    coder: str
+    coder: Coder
     streams: int
     period: int
     extras: tuple[str, ...] = ()
@@ -255,6 +256,6 @@ def _registered(name: str, shape: dict[str, Any]) -> Facts:
         ) from None
     if any(getattr(facts, key) != value for key, value in shape.items()):
         raise TokensError(
-            f"its codes are not of the shape of this registry's {name!r}; write the file with self_contained=True"
+            f"its codes have not the shape of this registry's {name!r}: another version wrote it; read it with that one"
         )
     return replace(facts, **shape)

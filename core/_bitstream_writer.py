@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 
-from ._bitstream_header import CODERS, Header
+from ._bitstream_header import CODERS, Coder, Header
 from ._chunks import Chunk, cut, write_chunk
 from ._entropy import LARGEST, StaticModel, cost, pack_table
 from .errors import TokensError
@@ -16,9 +16,8 @@ from .facts import Facts
 from .registry import entry, models
 from .tokens import Tokens
 
-__all__ = ["SECONDS", "BitstreamWriter", "Coder", "records"]
+__all__ = ["SECONDS", "BitstreamWriter", "records"]
 
-Coder = Literal["packed", "static", "adaptive"]
 SECONDS = 2.0  # of a chunk
 WIDEST = 1 << 62  # numbers of a header stay below
 

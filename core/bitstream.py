@@ -55,9 +55,9 @@ from __future__ import annotations
 import os
 from typing import Any, BinaryIO
 
-from ._bitstream_header import CODERS, MAGIC
+from ._bitstream_header import CODERS, MAGIC, Coder
 from ._bitstream_reader import BitstreamReader, DamagedBitstreamError, Part, Salvage, joined
-from ._bitstream_writer import SECONDS, BitstreamWriter, Coder, records
+from ._bitstream_writer import SECONDS, BitstreamWriter, records
 from ._records import Damage
 from .errors import TokensError
 from .files import replacing
