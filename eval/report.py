@@ -28,7 +28,7 @@ def write_report(results: Mapping[str, Any], folder: Path) -> None:
     Args:
         results: what `results.json` holds, format "voxzoo.bench/1".
         folder: of the run; the sound that `results["examples"]` names lies in it. Only these examples are embedded: a clip of
-            6 s at 16 kHz takes about 0.2 MB for each entry.
+            6 s at 16 kHz takes about 0.15 MB for each entry.
 
     Raises `VoxzooError` for results of another format, `MissingExtraError` without matplotlib, and `OSError`.
     """

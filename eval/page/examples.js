@@ -46,7 +46,7 @@ function trackRow(data, example, track, group, chosen) {
   if (!track.picture) return { node: el("div", { class: "row" }, head, el("p", { class: "note" }, track.problem)), input, track, heads: [] };
   const image = el("img", { alt: `Spectrogram, ${track.label}`, width: 600, height: 128, src: `data:image/png;base64,${track.picture}` });
   const playhead = el("div", { class: "playhead" });
-  const picture = el("div", { class: "picture" }, image, differenceCanvas(data, example, image), playhead);
+  const picture = el("div", { class: "picture" }, image, track === example.tracks[0] ? null : differenceCanvas(data, example, image), playhead);
   const strip = track.codes && track.codes.length ? tokenStrip(track.codes) : null;
   return { node: el("div", { class: "row" }, head, el("div", {}, picture, strip)), input, track, picture, heads: [playhead] };
 }
