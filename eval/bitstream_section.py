@@ -14,13 +14,14 @@ from ..core.tokens import PADDING, Tokens
 __all__ = ["BITSTREAM_CLIPS", "DEFINITION", "bitstream_section"]
 
 BITSTREAM_CLIPS = 100
-BITSTREAM_TOKENS = 400_000
+BITSTREAM_TOKENS = 200_000
 FILES: dict[str, tuple[Any, dict[str, Any]]] = {  # name: coder, its settings
     "packed": ("packed", {}),
     "static": ("static", {}),
     "adaptive": ("adaptive", {}),
     "adaptive, long chunks": ("adaptive", {"chunk_seconds": 60.0}),
 }
+SINGLE: tuple[Any, ...] = ("packed", "adaptive")  # coders that are also given a file for each clip
 DEFINITION = (
     f"sizes of one bitstream file (.vxb) of clips drawn at random, at most {BITSTREAM_CLIPS} and {BITSTREAM_TOKENS} tokens: "
     "`rate` is all its bits, headers, checks and tables included, over the seconds of sound; chunks are of 2 s, long ones of "
@@ -36,8 +37,8 @@ def bitstream_section(clips: Iterable[Tokens], limit: int = BITSTREAM_TOKENS) ->
         limit: tokens, after which no more clips are taken.
 
     Returns:
-        `clips`, `seconds`, `tokens`, `files` {name: {`bytes`, `header_bytes`, `rate`, `single_files`}}, `saving` {name: share};
-        or {"missing": reason}.
+        `clips`, `seconds`, `tokens`, `files` {name: {`bytes`, `header_bytes`, `rate`, perhaps `single_files`}}, and
+        `saving` {name: share}; or {"missing": reason}.
     """
     from ..core.bitstream import bitstream_bytes
 
@@ -49,13 +50,10 @@ def bitstream_section(clips: Iterable[Tokens], limit: int = BITSTREAM_TOKENS) ->
     try:
         for name, (coder, settings) in FILES.items():
             total, header = bitstream_bytes(together, coder, **settings)
-            single = sum(bitstream_bytes(clip, coder, **settings)[0] for clip in chosen)
-            files[name] = {
-                "bytes": total,
-                "header_bytes": header,
-                "rate": 8 * total / seconds,
-                "single_files": 8 * single / seconds,
-            }
+            files[name] = {"bytes": total, "header_bytes": header, "rate": 8 * total / seconds}
+        for name in SINGLE:
+            single = sum(bitstream_bytes(clip, name)[0] for clip in chosen)
+            files[name]["single_files"] = 8 * single / seconds
     except VoxzooError as error:
         return {"missing": str(error)}
     saving = {name: 1 - file["bytes"] / files["packed"]["bytes"] for name, file in files.items() if name != "packed"}
