@@ -91,7 +91,9 @@ def probe(
         raise TokensError("features hold NaN or infinite values; a probe needs finite ones")
     kept = np.isin(named, [name for name in np.unique(named) if len(np.unique(parts[named == name])) > 1])
     if len(np.unique(named[kept])) < 2:
-        raise MetricError("fewer than two labels occur in more than one clip or sentence; a probe needs two to tell apart")
+        raise MetricError(
+            "fewer than two labels occur in two groups each (clips, sentences or speakers); a probe needs two to tell apart"
+        )
     x, y, group = features[kept], named[kept], parts[kept]
     count = min(folds, len(np.unique(group)), int(np.unique(y, return_counts=True)[1].max()))
     right = int((_predicted(x, y, group, count, seed) == y).sum())
