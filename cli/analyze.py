@@ -16,7 +16,7 @@ DESCRIPTION = """
 Bitrate, entropy, usage and imbalance of tokens; how they stand up to noise, rooms, pitch and tempo; what they tell of speakers
 and of phones; which layer of a model to quantise. SOURCE is a folder that `voxzoo tokenize` wrote, or sound (any source that
 `voxzoo tokenize` takes) with a model. Writes analysis.json, analysis.md and plots to DIR. Exit status 3: something is missing,
-and stderr says what.
+and stderr says what; 2: all is.
 """
 GROUPS = """
 Groups: tokens (default), robustness (default with a model; sound only), speaker, phones, layers (sound only). For tokens of
@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     lacking = shortcomings(results)
     for line in lacking:
         print(f"voxzoo: {line}", file=sys.stderr)
+    if all("missing" in section for section in results["groups"].values()):
+        return 2
     return 3 if lacking else 0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import MissingExtraError, VoxzooError
+from ..corpus.progress import EVERY
 from .analysis_inputs import Options, ShardInput, SoundInput, read_sounds
 
 __all__ = ["FORMAT", "GROUPS", "analyze", "shortcomings"]
@@ -101,7 +104,10 @@ def _robustness(given: SoundInput) -> dict[str, Any]:
 
     options = given.options
     sounds = {name: _recordings(name, spec) for name, spec in (("noise", options.noise), ("rir", options.rir)) if spec}
-    return robustness_section(given.model, _audios(given), {**sounds, "seed": options.seed, "streams": given.streams})
+    asked: dict[str, Any] = {**sounds, "seed": options.seed, "streams": given.streams}
+    if not options.quiet:
+        asked["progress"] = _Progress("robustness")
+    return robustness_section(given.model, _audios(given), asked)
 
 
 def _speaker(given: ShardInput | SoundInput) -> dict[str, Any]:
@@ -129,6 +135,18 @@ SECTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "phones": _phones,
     "layers": _layers,
 }
+
+
+class _Progress:
+    """Says on stderr, now and then, how far a group has come."""
+
+    def __init__(self, group: str) -> None:
+        self.group, self.told = group, time.monotonic()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if time.monotonic() - self.told >= EVERY:
+            self.told = time.monotonic()
+            print(f"{self.group}: {done}/{total}, {what}", file=sys.stderr, flush=True)
 
 
 def _audios(given: SoundInput) -> list[Any]:
