@@ -17,6 +17,7 @@ from voxzoo.corpus import pool
 from voxzoo.corpus.plan import Task
 from voxzoo.corpus.pool import Pool
 from voxzoo.eval import anchors
+from voxzoo.eval import cost as costs
 from voxzoo.eval.bench_worker import SENT, Job, Scored, Settings
 from voxzoo.eval.cost import COSTS, cost, first_output
 from voxzoo.eval.entrants import Entrant, entrants, folder_names
@@ -99,11 +100,11 @@ def test_the_cost_of_an_anchor() -> None:
     assert set(cell["reasons"]) == {"parameters", "latency_algorithmic", "latency_first"}
 
 
-def test_a_process_that_cannot_measure_says_why() -> None:
-    cell = cost(Entrant("x", "./nowhere"))
+def test_a_process_that_cannot_measure_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "COMMAND", "import sys; print('noise'); sys.exit('the weights are gone')")
+    cell = cost(Entrant("x", "some-model"))
     assert cell["values"] == {}
-    assert set(cell["reasons"]) == {metric.name for metric in COSTS}
-    assert "is not a model folder" in cell["reasons"]["rtf_encode"]
+    assert cell["reasons"] == {metric.name: "the weights are gone" for metric in COSTS}
 
 
 def test_first_output_is_when_the_frame_is_there(model: str) -> None:
