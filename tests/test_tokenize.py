@@ -122,7 +122,8 @@ def test_interrupted_it_says_so_and_goes_on_later(model_folder: str, tmp_path: P
     assert running.returncode == 130
     assert "interrupted" in error
     assert "Traceback" not in error
-    assert not list(out.rglob("*.tmp"))
+    assert not list(out.glob("*.tmp"))
     assert not (out / "part-00049.parquet").exists()
     assert main([*command[3:-4], "--workers", "0", "--shard-clips", "8"]) == 0
+    assert not list(out.rglob("*.tmp"))
     assert len(list(out.glob("part-*.parquet"))) == 50
