@@ -37,6 +37,7 @@ from .weights import FORMAT, fingerprint, read_json, read_state, save_folder
 
 __all__ = ["Encoded", "Model"]
 
+PADDED = 1.25  # times the shortest clip of a batch, the most that a clip of it may have on a CPU, where padding costs as sound
 WINDOW = 20.0  # seconds: longer clips go through the streaming form, which is exact, in pieces of this length
 
 
@@ -168,10 +169,17 @@ class Model(ABC):
         return -(-samples // self.pad_multiple) * self.pad_multiple
 
     def _groups(self, sizes: Mapping[int, int]) -> list[list[int]]:
-        """Indices that may share a batch, by their padded size."""
-        if self.batching == "pad":
+        """Indices that share a batch, by their padded size."""
+        if self.batching == "pad" and self.device.type != "cpu":
             return [list(sizes)] if sizes else []
-        return [[i for i in sizes if sizes[i] == size] for size in sorted(set(sizes.values()))]
+        most = PADDED if self.batching == "pad" else 1.0
+        groups: list[list[int]] = []
+        for i in sorted(sizes, key=lambda i: sizes[i]):
+            if groups and sizes[i] <= most * sizes[groups[-1][0]]:
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        return groups
 
     def _load(self, item: Any, sample_rate: int | None, streams: int) -> Tensor | Tokens:
         """A short clip as a tensor (T,) at the model's rate, or the tokens of a long one."""
