@@ -7,20 +7,21 @@ import json
 import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import accumulate, groupby
 from typing import Any, Literal
 
 import numpy as np
 
-from ._entropy import LARGEST, AdaptiveModel, StaticModel, pack_table, unpack_table
-from ._packing import Cursor, varint
+from ._packing import WIDEST, Cursor, varint
+from ._range_coder import Counts
+from ._static import counts_of, pack_table, unpack_table
 from .errors import TokensError, UnknownModelError, VoxzooError
 from .facts import Facts
 from .registry import entry
 
-__all__ = ["CODERS", "MAGIC", "VERSION", "Coder", "Header", "read_header"]
+__all__ = ["CODERS", "LARGEST", "MAGIC", "VERSION", "Coder", "Header", "read_header"]
 
 Coder = Literal["packed", "static", "adaptive"]
 MAGIC = b"\x89VXB"
@@ -30,12 +31,7 @@ RESAMPLER = "soxr-hq"  # the one that need not be named
 BATCHED, WHOLE, RESAMPLED, EXTRAS, TEXT = 1, 2, 4, 8, 16
 SHAPE = ("sample_rate", "frame_rates", "codebook_sizes")  # facts that are always written
 STREAMS = 1 << 12  # more than any model has
-# Words that facts are likely to hold: deflate refers to them. Part of the format: never to be changed.
-WORDS = (
-    b'Apache-2.0MITCC-BY-4.0CC-BY-NC-4.0https://github.com/https://huggingface.co/https://arxiv.org/abs/","code_licence":"'
-    b'","weights_licence":"","source":"","paper":"","latency":0.0,"params":1,"causal":true,"causal":false,"channels":1'
-    b'{"name":"","kind":"semantic","kind":"speaker-invariant","kind":"dual","kind":"acoustic",'
-)
+LARGEST = 1 << 16  # with larger codebooks, all is packed
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Header:
         period: frames of the slowest stream in a chunk.
         extras: names of the extras.
         chunks: number of chunks of each clip; None where one clip is written as it comes.
-        tables: of the static coder, levels (V,) of each stream, or None where codes are packed.
+        tables: of the static coder, levels (V,) of each stream, or None where all codes are alike.
         self_contained: whether all facts are written, or only their name and shape.
     """
 
@@ -64,16 +60,6 @@ class Header:
     chunks: tuple[int, ...] | None = None
     tables: tuple[np.ndarray | None, ...] = ()
     self_contained: bool = False
-    models: list[StaticModel | AdaptiveModel | None] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "models", [self._model(k) for k in range(self.streams)])
-
-    def _model(self, k: int) -> StaticModel | AdaptiveModel | None:
-        if self.coder == "adaptive" and 1 < self.sizes[k] <= LARGEST:
-            return AdaptiveModel(self.sizes[k])
-        table = self.tables[k] if self.coder == "static" else None
-        return None if table is None else StaticModel(table)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -84,6 +70,16 @@ class Header:
     def rates(self) -> tuple[Fraction, ...]:
         """Frame rates of the streams held."""
         return self.facts.frame_rates[: self.streams]
+
+    @functools.cached_property
+    def counts(self) -> list[Counts | None]:
+        """Of the static coder, those of each stream, or None for one without a table."""
+        return [None if table is None else counts_of(table) for table in self.tables]
+
+    @property
+    def packed(self) -> bool:
+        """Whether all chunks are packed."""
+        return self.coder == "packed" or max(self.sizes) > LARGEST
 
     @functools.cached_property
     def seconds(self) -> Fraction:
@@ -101,6 +97,11 @@ class Header:
     def nominal(self, chunk: int) -> list[int]:
         """Frames of each stream in chunk `chunk`, unless the clip ends in it."""
         return [b - a for a, b in zip(self.frames(chunk), self.frames(chunk + 1), strict=True)]
+
+    @property
+    def most(self) -> list[int]:
+        """Frames of each stream that no chunk exceeds."""
+        return [-(-over // under) for over, under in self._per_chunk]
 
     def chunks_of(self, frames: Sequence[int]) -> int:
         """Number of chunks of a clip with so many frames."""
@@ -167,15 +168,11 @@ def read_header(body: bytes) -> Header:
     facts = _inflated(cursor.take(cursor.varint()), shape) if flags & WHOLE else _registered(name, shape)
     tables = [cursor.take(cursor.varint()) for _ in range(streams)] if CODERS[number] == "static" else []
     sizes = shape["codebook_sizes"]
-    levels = tuple(unpack_table(t, _modelled(sizes[k])) if t else None for k, t in enumerate(tables))
+    if any(table and sizes[k] > LARGEST for k, table in enumerate(tables)):
+        raise TokensError(f"it has a table of counts for more than {LARGEST} codes")
+    levels = tuple(unpack_table(table, sizes[k]) if table else None for k, table in enumerate(tables))
     return Header(facts, fingerprint, resampler, bool(flags & BATCHED), CODERS[number], streams, period, extras, chunks,
                   levels, bool(flags & WHOLE))  # fmt: skip
-
-
-def _modelled(size: int) -> int:
-    if not 1 < size <= LARGEST:
-        raise TokensError(f"it has a table of counts for {size} codes; tables have 2 to {LARGEST}")
-    return size
 
 
 def _with_length(data: bytes) -> bytes:
@@ -221,8 +218,8 @@ def _take_shape(cursor: Cursor) -> dict[str, Any]:
     sizes: list[int] = []
     for _ in range(runs):
         count, numerator, denominator, size = (cursor.varint() for _ in range(4))
-        if not (count and numerator and denominator and size) or len(sizes) + count > STREAMS:
-            raise TokensError("its header tells of streams without a rate or a size, or of too many")
+        if not (count and numerator and denominator and 0 < size <= WIDEST) or len(sizes) + count > STREAMS:
+            raise TokensError("its header tells of streams without a rate or a size, or of too many or too large ones")
         rates += [Fraction(numerator, denominator)] * count
         sizes += [size] * count
     if not rate or not sizes:
@@ -233,13 +230,13 @@ def _take_shape(cursor: Cursor) -> dict[str, Any]:
 def _deflated(facts: Facts) -> bytes:
     """The facts that are not in the shape, as JSON."""
     told = {key: value for key, value in asdict(facts).items() if key not in SHAPE}
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=WORDS)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     return deflate.compress(json.dumps(told, separators=(",", ":")).encode()) + deflate.flush()
 
 
 def _inflated(data: bytes, shape: dict[str, Any]) -> Facts:
     try:
-        told = json.loads(zlib.decompressobj(-15, zdict=WORDS).decompress(data, 1 << 16))
+        told = json.loads(zlib.decompressobj(-15).decompress(data, 1 << 16))
         return Facts.from_dict({**told, **shape})
     except (zlib.error, ValueError, TypeError, RecursionError, VoxzooError) as error:
         raise TokensError(f"the facts in its header are damaged: {error}") from None

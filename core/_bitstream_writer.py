@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-import numpy as np
-
-from ._bitstream_header import CODERS, Coder, Header
+from ._bitstream_header import CODERS, LARGEST, Coder, Header
 from ._chunks import Chunk, cut, write_chunk
-from ._entropy import LARGEST, StaticModel, cost, pack_table
+from ._packing import WIDEST
+from ._static import table
 from .errors import TokensError
 from .facts import Facts
 from .registry import entry, models
@@ -19,7 +18,7 @@ from .tokens import Tokens
 __all__ = ["SECONDS", "BitstreamWriter", "records"]
 
 SECONDS = 2.0  # of a chunk
-WIDEST = 1 << 62  # numbers of a header stay below
+NUMBER = 1 << 62  # numbers of a header stay below
 
 
 class BitstreamWriter:
@@ -125,7 +124,8 @@ def _header(tokens: Tokens, coder: Coder, chunk_seconds: float, self_contained: 
         raise TokensError(f"the registry does not hold these facts of {facts.name!r}; leave self_contained=False out")
     period = max(1, round(chunk_seconds * min(facts.frame_rates[:streams])))
     sizes = facts.codebook_sizes[:streams]
-    tables = [_table(c[c >= 0], size) for c, size in zip(tokens.codes, sizes, strict=True)] if coder == "static" else []
+    pairs = zip(tokens.codes, sizes, strict=True)
+    tables = [table(c[c >= 0], size) if size <= LARGEST else None for c, size in pairs] if coder == "static" else []
     header = Header(facts, tokens.fingerprint, tokens.resampler, tokens.batched, coder, streams, period,
                     tuple(tokens.extras), None, tuple(tables), not known or bool(self_contained))  # fmt: skip
     if len(tokens) == 1:
@@ -135,14 +135,7 @@ def _header(tokens: Tokens, coder: Coder, chunk_seconds: float, self_contained: 
 
 def _check_facts(facts: Facts) -> None:
     numbers = [facts.sample_rate, *facts.codebook_sizes, *(n for r in facts.frame_rates for n in r.as_integer_ratio())]
-    if not all(0 < n < WIDEST for n in numbers):
+    if not all(0 < n < NUMBER for n in numbers):
         raise TokensError(f"{facts.name} has a rate or a codebook size that is not above 0")
-
-
-def _table(codes: np.ndarray, size: int) -> np.ndarray | None:
-    """Levels of a stream's codes, if writing them takes less than they save."""
-    if not 1 < size <= LARGEST or not len(codes):
-        return None
-    levels = StaticModel.levels(np.bincount(codes, minlength=size))
-    coded = 8 * len(pack_table(levels)) + cost(StaticModel(levels).encoding(codes))
-    return levels if coded < len(codes) * np.log2(size) else None
+    if max(facts.codebook_sizes) > WIDEST:
+        raise TokensError(f"{facts.name} has a codebook of {max(facts.codebook_sizes)} codes; bitstreams hold up to 2^57")

@@ -12,12 +12,13 @@ from itertools import groupby
 
 import numpy as np
 
-from . import _entropy
+from . import _adaptive, _static
 from ._bitstream_header import Header
 from ._packing import Cursor, pack, packed_bytes, unpack, varint
+from ._range_coder import TOTAL
 from .errors import TokensError
 
-__all__ = ["SMALLEST", "Chunk", "Payload", "Record", "cut", "read_chunk", "read_record", "usual_bytes", "write_chunk"]
+__all__ = ["SMALLEST", "Chunk", "Payload", "Record", "cut", "most_bytes", "read_chunk", "read_record", "write_chunk"]
 
 EXPLICIT, STORED = 1, 2
 CHECK = 4  # bytes
@@ -60,11 +61,11 @@ class Record:
     size: int
 
 
-def usual_bytes(header: Header, chunk: int) -> int:
-    """Bytes of the payload of a chunk that is not the clip's last, packed, with its extras as they are."""
-    counts = header.nominal(chunk)
-    extras = len(header.extras) * (len(varint(8 * counts[0])) + 4 * counts[0])
-    return max(packed_bytes(counts, header.sizes) + extras, -(-sum(counts) // RATIO))
+def most_bytes(header: Header) -> int:
+    """Bytes that no chunk's payload exceeds: packed, extras as they are, the frames of each stream told."""
+    counts = header.most
+    extras = len(header.extras) * (9 + 4 * counts[0])
+    return max(packed_bytes(counts, header.sizes) + extras, -(-sum(counts) // RATIO)) + 9 * (header.streams + 2)
 
 
 # ---------------------------------------------------------------- cutting and framing
@@ -84,15 +85,14 @@ def write_chunk(header: Header, number: int, chunk: Chunk) -> bytes:
     """The record of the file's chunk `number`."""
     _, place = header.place(number)
     payload = _payload(header, place, chunk)
-    size = len(payload.data) if payload.explicit else usual_bytes(header, place) - len(payload.data)
-    data = varint(size << 2 | STORED * payload.stored | EXPLICIT * payload.explicit) + payload.data
+    data = varint(len(payload.data) << 2 | STORED * payload.stored | EXPLICIT * payload.explicit) + payload.data
     return data + (zlib.crc32(data) ^ number * MIXER % (1 << 32)).to_bytes(CHECK, "little")
 
 
-def read_record(header: Header, data: bytes | bytearray, at: int, usual: int, whole: bool) -> Record | int | str:
+def read_record(data: bytes | bytearray, at: int, most: int, whole: bool) -> Record | int | str:
     """The record that begins at byte `at` of `data`; or how many bytes from there are wanted; or what is wrong.
 
-    `usual` is `usual_bytes` of the chunk that is expected; `whole` says that `data` is all there is.
+    `most` is `most_bytes` of the chunk that is expected; `whole` says that `data` is all there is.
     """
     cursor = Cursor(bytes(data[at : at + 9]))
     try:
@@ -101,18 +101,15 @@ def read_record(header: Header, data: bytes | bytearray, at: int, usual: int, wh
         if len(cursor.data) == 9:
             return "its length is damaged"
         return "the file ends in it" if whole else max(SMALLEST, len(cursor.data) + 1)
-    explicit = bool(head & EXPLICIT)
-    size = head >> 2 if explicit else usual - (head >> 2)
-    most = usual + 9 * (header.streams + 2) if explicit else usual
-    if not 0 <= size <= most:
+    if head >> 2 > most:
         return "its length is damaged"
-    end = at + cursor.at + size
+    begin = at + cursor.at
+    end = begin + (head >> 2)
     if end + CHECK > len(data):
         return "the file ends in it" if whole else end + CHECK - at
     mixed = int.from_bytes(data[end : end + CHECK], "little") ^ zlib.crc32(memoryview(data)[at:end])
-    return Record(
-        mixed * UNMIXER % (1 << 32), Payload(bytes(data[at + cursor.at : end]), explicit, bool(head & STORED)), end + CHECK - at
-    )
+    payload = Payload(bytes(data[begin:end]), bool(head & EXPLICIT), bool(head & STORED))
+    return Record(mixed * UNMIXER % (1 << 32), payload, end + CHECK - at)
 
 
 # ---------------------------------------------------------------- writing
@@ -122,11 +119,11 @@ def _payload(header: Header, place: int, chunk: Chunk) -> Payload:
     counts = [len(c) for c in chunk.codes]
     explicit = chunk.total is not None or counts != header.nominal(place)
     front = (_counts(header, counts, chunk.total) if explicit else b"") + b"".join(map(_floats, chunk.extras.values()))
-    stored = pack(chunk.codes, header.sizes)
     coded = _coded(header, chunk.codes)
-    best = coded if coded is not None and len(coded) < len(stored) else stored
+    stored = coded is None or len(coded) >= packed_bytes(counts, header.sizes)
+    best = pack(chunk.codes, header.sizes) if stored or coded is None else coded
     data = (front + best).ljust(-(-sum(counts) // RATIO), b"\0")
-    return Payload(data, explicit, best is stored)
+    return Payload(data, explicit, stored)
 
 
 def _counts(header: Header, counts: Sequence[int], total: int | None) -> bytes:
@@ -145,24 +142,12 @@ def _floats(values: np.ndarray) -> bytes:
 
 
 def _coded(header: Header, codes: Sequence[np.ndarray]) -> bytes | None:
-    """Which streams are modelled (adaptive only, and where there are several), the others packed, and the range coder."""
-    steps = {k: list(model.encoding(codes[k])) for k, model in enumerate(header.models) if model is not None}
-    if header.coder == "adaptive":
-        steps = {k: s for k, s in steps.items() if _entropy.cost(s) < len(codes[k]) * np.log2(header.sizes[k])}
-    if not steps:
+    """By the file's coder; None where codes are always packed."""
+    if header.packed or max(map(len, codes)) >= TOTAL:
         return None
-    packed = [k for k in range(header.streams) if k not in steps]
-    return b"".join([
-        _mask(header, steps),
-        pack([codes[k] for k in packed], [header.sizes[k] for k in packed]),
-        _entropy.encode(step for s in steps.values() for step in s),
-    ])  # fmt: skip
-
-
-def _mask(header: Header, chosen: Mapping[int, object]) -> bytes:
-    if header.coder != "adaptive" or header.streams == 1:
-        return b""
-    return np.packbits([k in chosen for k in range(header.streams)], bitorder="little").tobytes()
+    if header.coder == "static":
+        return _static.encode(codes, header.sizes, header.counts)
+    return _adaptive.encode(codes, header.sizes)
 
 
 # ---------------------------------------------------------------- reading
@@ -179,8 +164,9 @@ def read_chunk(header: Header, place: int, payload: Payload) -> Chunk:
     if sum(counts) > RATIO * len(payload.data):
         raise TokensError(f"it says {sum(counts)} codes in {len(payload.data)} bytes")
     extras = {name: _read_floats(cursor, counts[0]) for name in header.extras}
-    codes = unpack(cursor.rest(), counts, header.sizes) if payload.stored else _decoded(header, cursor, counts)
-    return Chunk(codes, extras, total)
+    if payload.stored:
+        return Chunk(unpack(cursor.rest(), counts, header.sizes), extras, total)
+    return Chunk(_decoded(header, cursor.rest(), counts), extras, total)
 
 
 def _read_counts(header: Header, cursor: Cursor) -> tuple[int | None, list[int]]:
@@ -204,22 +190,9 @@ def _read_floats(cursor: Cursor, count: int) -> np.ndarray:
     return np.frombuffer(raw, "<f4").astype(np.float32)
 
 
-def _decoded(header: Header, cursor: Cursor, counts: Sequence[int]) -> list[np.ndarray]:
-    chosen = _read_mask(header, cursor)
-    packed = [k for k in range(header.streams) if k not in chosen]
-    sizes, numbers = [header.sizes[k] for k in packed], [counts[k] for k in packed]
-    codes = dict(zip(packed, unpack(cursor.take(packed_bytes(numbers, sizes)), numbers, sizes), strict=True))
-    models = [model for k in chosen if (model := header.models[k]) is not None]
-    codes |= zip(chosen, _entropy.decode(cursor.rest(), models, [counts[k] for k in chosen]), strict=True)
-    return [codes[k] for k in range(header.streams)]
-
-
-def _read_mask(header: Header, cursor: Cursor) -> list[int]:
-    able = [k for k, model in enumerate(header.models) if model is not None]
-    if header.coder != "adaptive" or header.streams == 1:
-        return able
-    bits = np.unpackbits(np.frombuffer(cursor.take(-(-header.streams // 8)), np.uint8), bitorder="little")
-    chosen = np.flatnonzero(bits).tolist()
-    if not set(chosen) <= set(able):
-        raise TokensError("it models streams that cannot be modelled")
-    return chosen
+def _decoded(header: Header, data: bytes, counts: Sequence[int]) -> list[np.ndarray]:
+    if header.packed or max(counts) >= TOTAL:
+        raise TokensError("it is entropy coded, which this file cannot be")
+    if header.coder == "static":
+        return _static.decode(data, counts, header.sizes, header.counts)
+    return _adaptive.decode(data, counts, header.sizes)

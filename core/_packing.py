@@ -2,7 +2,7 @@
 
 Codes of size V are taken in groups of g, each group read as a number in base V, its first code the most significant digit,
 and written in ceil(g * log2 V) bits, most significant bit first. g is the number up to 8 that wastes the fewest bits (the
-smallest of equals; groups fit 63 bits): 1 for 1024, where a code takes 10 bits, 4 for 6561, where four take 51 instead of 52.
+smallest of equals; groups fit 57 bits): 1 for 1024, where a code takes 10 bits, 4 for 6561, where four take 51 instead of 52.
 The codes left over make a shorter group. Groups follow each other without gaps.
 """
 
@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import numpy as np
 
 from .errors import TokensError
 
-__all__ = ["Cursor", "pack", "packed_bytes", "unpack", "varint"]
+__all__ = ["WIDEST", "Cursor", "pack", "packed_bytes", "split", "unpack", "varint"]
 
 GROUP = 8
-GROUP_BITS = 63
+GROUP_BITS = 57  # so that wherever a group begins, it lies within eight bytes
+WIDEST = 1 << GROUP_BITS  # of a codebook
 
 
 def varint(value: int) -> bytes:
@@ -68,7 +69,7 @@ def _bits(size: int, count: int) -> int:
 
 @functools.lru_cache(4096)
 def _group(size: int) -> int:
-    fitting = [g for g in range(1, GROUP + 1) if _bits(size, g) <= GROUP_BITS] or [1]
+    fitting = [g for g in range(1, GROUP + 1) if _bits(size, g) <= GROUP_BITS]
     return min(fitting, key=lambda g: (_bits(size, g) / g, g))
 
 
@@ -88,7 +89,7 @@ def packed_bytes(counts: Sequence[int], sizes: Sequence[int]) -> int:
 
 
 def pack(codes: Sequence[np.ndarray], sizes: Sequence[int]) -> bytes:
-    """Codes of K streams, int64 (N_k,), stream after stream; the last byte is filled with zero bits."""
+    """Codes of K streams, int64 (N_k,), of sizes up to 2^57, stream after stream; the last byte is filled with zero bits."""
     bits = [part for size, found in _runs(sizes) for part in _write(np.concatenate([codes[k] for k in found]), size)]
     return np.packbits(np.concatenate(bits)).tobytes() if bits else b""
 
@@ -97,15 +98,21 @@ def unpack(data: bytes, counts: Sequence[int], sizes: Sequence[int]) -> list[np.
     """The inverse of `pack`. Raises `TokensError` when bytes are missing or a code is out of range."""
     if len(data) < packed_bytes(counts, sizes):
         raise TokensError("it holds fewer codes than it says")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    octets = np.frombuffer(data + bytes(7), np.uint8)
+    windows = np.ndarray(len(data), ">u8", octets, strides=(1,))  # the eight bytes from each byte on
     out, at = [], 0
     for size, found in _runs(sizes):
         count = sum(counts[k] for k in found)
-        used = _run_bits(size, count)
-        joined = _read(bits[at : at + used], count, size)
-        out += np.split(joined, np.cumsum([counts[k] for k in found])[:-1])
-        at += used
+        joined = _read(windows, at, count, size)
+        out += split(joined, [counts[k] for k in found])
+        at += _run_bits(size, count)
     return out
+
+
+def split(values: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
+    """Views of so many values each, one after another."""
+    ends = list(accumulate(counts))
+    return [values[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
 def _write(codes: np.ndarray, size: int) -> list[np.ndarray]:
@@ -117,13 +124,13 @@ def _write(codes: np.ndarray, size: int) -> list[np.ndarray]:
     return [_to_bits(_number(digits, size), width) for digits, width in parts]
 
 
-def _read(bits: np.ndarray, count: int, size: int) -> np.ndarray:
+def _read(windows: np.ndarray, at: int, count: int, size: int) -> np.ndarray:
     group = _group(size)
     whole, left = divmod(count, group)
-    split = whole * _bits(size, group)
-    codes = [_digits(_from_bits(bits[:split], whole, _bits(size, group)), group, size).reshape(-1)]
+    codes = [_digits(_from_bits(windows, at, whole, _bits(size, group)), group, size).reshape(-1)]
     if left:
-        codes.append(_digits(_from_bits(bits[split:], 1, _bits(size, left)), left, size).reshape(-1))
+        at += whole * _bits(size, group)
+        codes.append(_digits(_from_bits(windows, at, 1, _bits(size, left)), left, size).reshape(-1))
     return np.concatenate(codes)
 
 
@@ -136,7 +143,7 @@ def _number(digits: np.ndarray, size: int) -> np.ndarray:
 
 
 def _digits(values: np.ndarray, count: int, size: int) -> np.ndarray:
-    digits = np.empty((len(values), count), np.int64)
+    digits = np.empty((len(values), count), np.int64) if count > 1 else values[:, None]
     for i in reversed(range(1, count)):
         values, digits[:, i] = np.divmod(values, size)
     digits[:, 0] = values
@@ -151,7 +158,10 @@ def _to_bits(values: np.ndarray, width: int) -> np.ndarray:
     return np.unpackbits(octets, axis=1)[:, 64 - width :].reshape(-1)
 
 
-def _from_bits(bits: np.ndarray, count: int, width: int) -> np.ndarray:
-    padded = np.zeros((count, 64), np.uint8)
-    padded[:, 64 - width :] = bits.reshape(count, width)
-    return np.packbits(padded, axis=1).view(">u8").reshape(-1).astype(np.int64)
+def _from_bits(windows: np.ndarray, at: int, count: int, width: int) -> np.ndarray:
+    """`count` numbers of `width` bits, from bit `at` on."""
+    if not width:
+        return np.zeros(count, np.int64)
+    begin = at + width * np.arange(count)
+    found = windows[begin >> 3].astype(np.uint64) >> (64 - width - (begin & 7)).astype(np.uint64)
+    return found.astype(np.int64) & ((1 << width) - 1)

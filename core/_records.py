@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ._bitstream_header import MAGIC, VERSION, Header, read_header
-from ._chunks import SMALLEST, Chunk, Record, read_chunk, read_record, usual_bytes
+from ._chunks import SMALLEST, Chunk, Record, most_bytes, read_chunk, read_record
 from ._packing import Cursor
 from .errors import TokensError
 
@@ -16,7 +16,6 @@ __all__ = ["Damage", "Source", "open_header", "walk"]
 
 PIECE = 1 << 16  # bytes read at once, at most
 BODY = 1 << 26  # of a header: more than tables of 65,536 counts for 1,000 streams
-AHEAD = 8  # chunks whose usual sizes are tried past damage: they differ where rates do not divide each other
 MISSING = 64  # chunks that may be missing without a trace; more would find chunks where there are none
 BUDGET = 1 << 28  # bytes checked in search of the next chunk; a hostile file could ask for their square
 
@@ -103,9 +102,9 @@ def open_header(source: Source) -> Header:
 
 def walk(source: Source, header: Header) -> Iterator[tuple[int, int, Chunk] | Damage]:
     """(clip, number in the clip, chunk) one after another, and what is lost where it is missed."""
-    number = 0
+    number, most = 0, most_bytes(header)
     while header.count is None or number < header.count:
-        found = _record(source, header, 0, usual_bytes(header, header.place(number)[1]))
+        found = _record(source, 0, most)
         if isinstance(found, Record) and found.number == number:
             source.drop(found.size)
             item = _chunk(header, number, found)
@@ -115,7 +114,7 @@ def walk(source: Source, header: Header) -> Iterator[tuple[int, int, Chunk] | Da
             number += 1
             continue
         reason = "its checksum differs" if isinstance(found, Record) else found
-        behind = _search(source, header, number)
+        behind = _search(source, header, number, most)
         yield from _lost(header, number, behind, reason)
         if behind is None:
             return
@@ -133,30 +132,28 @@ def _chunk(header: Header, number: int, record: Record) -> tuple[int, int, Chunk
     return clip, place, chunk
 
 
-def _record(source: Source, header: Header, at: int, usual: int) -> Record | str:
+def _record(source: Source, at: int, most: int) -> Record | str:
     source.want(at + SMALLEST)
-    while isinstance(found := read_record(header, source.data, at, usual, source.ended), int):
+    while isinstance(found := read_record(source.data, at, most, source.ended), int):
         source.want(at + found)
     return found
 
 
-def _search(source: Source, header: Header, number: int) -> int | None:
+def _search(source: Source, header: Header, number: int, most: int) -> int | None:
     """Number of the next whole chunk after the damaged one, to which `source` is brought; None where there is none."""
-    end = header.count
-    last = number + AHEAD if end is None else min(number + AHEAD, end - 1)
-    sizes = {usual_bytes(header, header.place(n)[1]) for n in range(number + 1, last + 1)}
+    if header.count is not None and number + 1 >= header.count:
+        return None
     at, checked = -1, 0
-    while sizes and checked < BUDGET and source.want((at := at + 1) + SMALLEST):
-        for usual in sizes:
-            found = _record(source, header, at, usual)
-            checked += SMALLEST if isinstance(found, str) else found.size
-            if (
-                isinstance(found, Record)
-                and number < found.number <= number + MISSING + at // SMALLEST
-                and (end is None or found.number < end)
-            ):
-                source.drop(at)
-                return found.number
+    while checked < BUDGET and source.want((at := at + 1) + SMALLEST):
+        found = _record(source, at, most)
+        checked += SMALLEST if isinstance(found, str) else found.size
+        if (
+            isinstance(found, Record)
+            and number < found.number <= number + MISSING + at // SMALLEST
+            and (header.count is None or found.number < header.count)
+        ):
+            source.drop(at)
+            return found.number
     return None
 
 

@@ -27,27 +27,27 @@ Header
         number      sample rate, Hz
         number      runs of streams of one rate and size; for each four numbers: streams, rate (numerator, denominator), size
         [number     extras; for each text: its name]
-        [number     bytes of the other facts: JSON, deflated with the words of `_bitstream_header.WORDS`]
-        static: for each stream held, number: bytes of its table of counts, deflated levels (see `_entropy.py`); 0: none
+        [number     bytes of the other facts: JSON, deflated]
+        static: for each stream held, number: bytes of its table of counts, deflated levels (see `_static.py`); 0: none
     4 bytes     check of all before
 
 Chunk n of a clip holds the frames that begin in its time, streams one after another; a clip of no frames has one chunk.
-    number      4 * size + 2 if packed although the coder is not 0 (always set with coder 0) + 1 if frames are counted; size is
-                the bytes of the payload, or where frames are not counted, how many fewer than usual: packed, extras raw
+    number      4 * bytes of the payload + 2 if packed (always with coder 0, or with a codebook of more than 2^16 codes)
+                + 1 if frames are counted (else there are as many as begin in its time, and the clip goes on)
     payload:
         [number     2 * (samples of the clip + 1 where it ends here, else 0) + 1 if frames are counted for each stream
          numbers    frames of each run of streams of equal rate, or of each stream]
         for each extra, number: 2 * bytes + 1 if deflated; then float32 values, little-endian
-        packed: codes of all streams as in `_packing.py`
-        else:   adaptive with K > 1: ceil(K / 8) bytes, bit k set where stream k is modelled (static: those with a table are)
-                codes of the other streams, packed; then those modelled through the range coder, as in `_entropy.py`
+        codes of all streams: packed as in `_packing.py`, else as in `_static.py` or `_adaptive.py`
         zeros, so that there are at most 64 codes to a byte
     4 bytes     check of all before in this chunk, XOR its number in the file times 0x9E3779B1 modulo 2^32: behind damage or
                 where chunks are missing, the next one tells which it is
+"Deflated" is raw DEFLATE, without zlib's header. A second is `sample rate` samples; chunk n of a clip covers the time from n to
+n + 1 times p / r s, with p the frames of the slowest stream in a chunk and r its rate: frames ceil(n * p / r * rate) on.
 
 Packed files are read and written with numpy alone; the other coders need `constriction` (the extra `bitstream`). They count in
-integers only, so a file means the same on every machine. "static" looks at all codes first and writes their histogram: worth
-it from some minutes on. "adaptive" learns within each chunk, runs of one code above all: longer chunks, smaller files.
+integers only (`_range_coder.py`), so a file means the same on every machine. "static" looks at all codes first and writes their
+histogram: worth it from some minutes on. "adaptive" saves what repeats within a chunk, runs of one code above all.
 """
 
 from __future__ import annotations
