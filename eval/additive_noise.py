@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -61,8 +60,8 @@ def coloured_noise_at(colour: Colour, ratio: float) -> Transform:
     return Transform(f"noise_{colour}_{ratio:g}dB", definition, add, draws=colour)
 
 
-def recorded_noise(recordings: Sequence[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """(samples,): a random stretch of a random recording, which is looped where it is too short.
+def recorded_noise(recordings: Sequence[Audio], samples: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """(samples,) at `rate` Hz: a random stretch of a random recording, looped where that is too short, resampled by soxr HQ.
 
     Raises `MetricError` without recordings, or when stretches keep being silent.
     """
@@ -70,21 +69,19 @@ def recorded_noise(recordings: Sequence[np.ndarray], samples: int, rng: np.rando
         recording = recordings[int(rng.integers(len(recordings)))]
         if not len(recording):
             continue
-        noise = np.take(recording, np.arange(samples) + rng.integers(len(recording)), mode="wrap")
+        count = samples if recording.sample_rate == rate else -(-samples * recording.sample_rate // rate)
+        stretch = np.take(recording.samples, np.arange(count) + rng.integers(len(recording)), mode="wrap")
+        noise = np.resize(Audio(stretch, recording.sample_rate).resample(rate).samples, samples)
         if _energy(noise) > 0:
             return noise
     raise MetricError(f"no stretch of the {len(recordings)} noise recordings holds sound")
 
 
 def recorded_noise_at(recordings: Sequence[Audio], ratio: float) -> Transform:
-    """Noise out of recordings at `ratio` dB; they are brought to the clip's rate by soxr HQ."""
-
-    @functools.lru_cache(maxsize=2)
-    def at(rate: int) -> list[np.ndarray]:
-        return [recording.resample(rate).samples for recording in recordings]
+    """Noise out of recordings at `ratio` dB."""
 
     def add(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
-        return add_noise(samples, recorded_noise(at(rate), len(samples), rng), ratio)
+        return add_noise(samples, recorded_noise(recordings, len(samples), rate, rng), ratio)
 
     what = f"a random stretch of one of {len(recordings)} recordings, looped where it is shorter than the clip"
     return Transform(f"noise_recorded_{ratio:g}dB", f"{what}, at {ratio:g} dB = {RATIO}", add, draws="recorded")

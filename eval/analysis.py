@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.errors import MissingExtraError, VoxzooError
 from ..corpus.progress import EVERY
-from .analysis_inputs import Options, ShardInput, SoundInput, read_sounds
+from .analysis_inputs import Options, ShardInput, SoundInput, recordings
 
 __all__ = ["FORMAT", "GROUPS", "analyze", "shortcomings"]
 
@@ -103,11 +103,13 @@ def _robustness(given: SoundInput) -> dict[str, Any]:
     from .robustness import robustness_section
 
     options = given.options
-    sounds = {name: _recordings(name, spec) for name, spec in (("noise", options.noise), ("rir", options.rir)) if spec}
+    sounds = {
+        name: recordings(name, spec, options.seed) for name, spec in (("noise", options.noise), ("rir", options.rir)) if spec
+    }
     asked: dict[str, Any] = {**sounds, "seed": options.seed, "streams": given.streams}
     if not options.quiet:
         asked["progress"] = _Progress("robustness")
-    return robustness_section(given.model, _audios(given), asked)
+    return robustness_section(given.model, [audio for _, audio in given.sounds], asked)
 
 
 def _speaker(given: ShardInput | SoundInput) -> dict[str, Any]:
@@ -125,7 +127,7 @@ def _phones(given: ShardInput | SoundInput) -> dict[str, Any]:
 def _layers(given: SoundInput) -> dict[str, Any]:
     from .layer_content import layer_section
 
-    return layer_section(given.model, _audios(given))
+    return layer_section(given.model, given.records)
 
 
 SECTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
@@ -147,20 +149,6 @@ class _Progress:
         if time.monotonic() - self.told >= EVERY:
             self.told = time.monotonic()
             print(f"{self.group}: {done}/{total}, {what}", file=sys.stderr, flush=True)
-
-
-def _audios(given: SoundInput) -> list[Any]:
-    return [audio for _, audio in given.sounds]
-
-
-def _recordings(name: str, spec: str) -> list[Any]:
-    """The sounds of a source of noise or room responses. Raises `VoxzooError` for one that cannot be read."""
-    from ..corpus.sources import open_source
-
-    read, problems = read_sounds(list(open_source(spec).clips()))
-    if problems:
-        raise VoxzooError(f"{name} {spec!r}: {next(iter(problems.values()))}")
-    return [audio for _, audio in read]
 
 
 def _plain(value: Any) -> Any:

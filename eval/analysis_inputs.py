@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ..core.errors import CorpusError, ModelError, VoxzooError
 from ..core.resampling import SOXR
 from ..corpus.clips import Clip, printable
 from ..corpus.shards import Dataset, open_dataset
+from .attempts import attempt
 from .record import Record
 from .row_groups import row_groups
 from .shard_clips import sample_clips
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
     from ..core.model import Model
     from ..corpus.plan import Scan
 
-__all__ = ["Options", "ShardInput", "SoundInput", "read_sounds"]
+__all__ = ["Options", "ShardInput", "SoundInput", "recordings"]
 
 SHARD_CLIPS, SOUND_CLIPS = 500, 50  # for the groups that look at single clips
+LONGEST = 60.0  # seconds of a clip that those groups look at
+RECORDINGS = 500  # of noise or room responses
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,9 @@ class ShardInput:
     def records(self) -> list[Record]:
         """Clips drawn at random, without sound."""
         clips = sample_clips(self.dataset, self.options.clips or SHARD_CLIPS, self.options.seed, self.options.limit)
-        return [Record(c.id, None, [z[0] for z in c.tokens.codes], self.dataset.facts, c.columns) for c in clips]
+        root = _folder(str((self.dataset.about.get("source") or {}).get("path", "")))
+        facts = self.dataset.facts
+        return [Record(c.id, None, [z[0] for z in c.tokens.codes], facts, _rooted(c.columns, root)) for c in clips]
 
 
 class SoundInput:
@@ -152,11 +158,10 @@ class SoundInput:
 
     @cached_property
     def sounds(self) -> list[tuple[Clip, Audio]]:
-        """Clips drawn at random, as read; those that cannot be read are left out."""
-        wanted = np.random.default_rng(self.options.seed).permutation(self.clips)[: self.options.clips or SOUND_CLIPS]
-        chosen = set(wanted.tolist())
-        clips = [clip for i, clip in enumerate(itertools.islice(self.source.clips(), self.clips)) if i in chosen]
-        read, problems = read_sounds(clips)
+        """Clips drawn at random, as read, of long ones the first minute; those that cannot be read are left out."""
+        clips = _drawn(itertools.islice(self.source.clips(), self.clips), self.clips, self.options.clips or SOUND_CLIPS,
+                       self.options.seed)  # fmt: skip
+        read, problems = _read(clips)
         self.problems |= problems
         if not read:
             raise CorpusError(f"none of {len(clips)} clips can be read: {next(iter(problems.values()))}")
@@ -164,11 +169,17 @@ class SoundInput:
 
     @cached_property
     def records(self) -> list[Record]:
-        """The same clips with their codes."""
-        records = []
+        """The same clips with their codes; those that the model cannot encode are left out."""
+        root, records = _folder(self.options.source), []
         for clip, audio in self.sounds:
-            tokens = self.model.encode(audio, streams=self.streams).numpy()
-            records.append(Record(clip.id, audio, [codes[0] for codes in tokens.codes], self.model.facts, clip.columns))
+            tokens = attempt(self.model.encode, audio, streams=self.streams)
+            if isinstance(tokens, str):
+                self.problems[clip.id] = tokens
+                continue
+            codes = [stream[0] for stream in tokens.numpy().codes]
+            records.append(Record(clip.id, audio, codes, self.model.facts, _rooted(clip.columns, root)))
+        if not records:
+            raise ModelError(f"none of {len(self.sounds)} clips can be encoded: {self.problems[self.sounds[0][0].id]}")
         return records
 
 
@@ -178,14 +189,50 @@ def _split(label: str) -> tuple[str, int | None]:
     return (name, int(streams)) if colon and streams.isdigit() else (label, None)
 
 
-def read_sounds(clips: Sequence[Clip]) -> tuple[list[tuple[Clip, Audio]], dict[str, str]]:
-    """The clips that can be read, with their sound; and the reason for each of the others, by id."""
+def _folder(source: str) -> str:
+    return source if os.path.isdir(source) else os.path.dirname(source)
+
+
+def _rooted(columns: Mapping[str, Any], root: str) -> Mapping[str, Any]:
+    """A path in the column `phones` is relative to the manifest's folder, as paths of sound are."""
+    phones = columns.get("phones")
+    if isinstance(phones, str) and phones and not phones.lstrip().startswith("["):
+        return {**columns, "phones": os.path.join(root, phones)}
+    return columns
+
+
+def _drawn(clips: Iterable[Clip], total: int, count: int, seed: int) -> list[Clip]:
+    """`count` of `total` clips at random, in their order."""
+    chosen = set(np.random.default_rng(seed).permutation(total)[:count].tolist())
+    return [clip for i, clip in enumerate(clips) if i in chosen]
+
+
+def _read(clips: Sequence[Clip]) -> tuple[list[tuple[Clip, Audio]], dict[str, str]]:
+    """The clips that can be read, with their sound (of long ones the first minute, and then without `text`, which would be
+    of more than that); and the reason for each of the others, by id."""
     read, problems = [], {}
     for clip in clips:
         try:
             if clip.problem is not None:
                 raise CorpusError(clip.problem)
-            read.append((clip, Audio.read(clip.open())))
+            audio = Audio.read(clip.open())
         except VoxzooError as error:
             problems[clip.id] = str(error)
+            continue
+        if audio.duration > LONGEST:
+            audio = Audio(audio.samples[: round(LONGEST * audio.sample_rate)].copy(), audio.sample_rate)
+            clip = replace(clip, columns={key: value for key, value in clip.columns.items() if key != "text"})
+        read.append((clip, audio))
     return read, problems
+
+
+def recordings(name: str, spec: str, seed: int) -> list[Audio]:
+    """The sounds of a source of noise or room responses: at most 500, drawn at random. Raises `VoxzooError` for one that
+    cannot be read."""
+    from ..corpus.sources import open_source
+
+    clips = list(open_source(spec).clips())
+    read, problems = _read(_drawn(clips, len(clips), RECORDINGS, seed))
+    if problems:
+        raise VoxzooError(f"{name} {spec!r}: {next(iter(problems.values()))}")
+    return [audio for _, audio in read]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, ParamSpec, TypeVar
 
-from ..core.errors import VoxzooError
+from ..core.errors import MissingExtraError, ModelError, VoxzooError
+from .metric import MetricError
 
-__all__ = ["attempt", "commonest", "reasons"]
+__all__ = ["attempt", "commonest", "missing_as_reason", "reasons"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,3 +34,12 @@ def reasons(results: Sequence[Any]) -> dict[str, int]:
 def commonest(failed: Mapping[str, int]) -> str:
     """The reason that stands for all of them."""
     return next(iter(failed), "no clip was left")
+
+
+def missing_as_reason(compute: Callable[[], Any]) -> Any:
+    """What `compute` gives, a dataclass as a dict; {"missing": reason} where there is no value, or no package to compute it."""
+    try:
+        value = compute()
+    except (MetricError, ModelError, MissingExtraError) as error:
+        return {"missing": str(error)}
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..core.audio import Audio
-from ..core.errors import CorpusError, MissingExtraError, ModelError
+from ..core.errors import ModelError
 from ..core.model import Model
+from .attempts import commonest, reasons
 from .layers import chosen_frames, frame_count, head, layer_features, log_mel
 from .metric import MetricError
-from .phone_content import record_phones
-from .phonetic import SILENCES, frame_labels
+from .phonetic import frame_labels, one_silence
 from .record import Record
 from .representations import EPSILON, similarities
 
@@ -95,20 +95,17 @@ def _phones(
     rate: float,
 ) -> dict[str, Any]:
     """Against one-hot phones, on the frames that have one."""
-    labels, reason = [], "clips without columns; phones need `phones`, or `text` of English sound"
+    labels, lacking = [], list[str]()
     for clip, count, chosen in zip(clips, counts, kept, strict=True):
-        found = np.full(count, "")
-        if isinstance(clip, Record):
-            try:
-                found = frame_labels(record_phones(clip)[0], count, rate)
-            except (MetricError, CorpusError, MissingExtraError) as error:
-                reason = str(error)
-        labels.append(found[chosen])
+        found = clip.phones if isinstance(clip, Record) else "clips without columns; phones need `phones`, or `text` of English"
+        if isinstance(found, str):
+            lacking.append(found)
+        labels.append(np.full(len(chosen), "") if isinstance(found, str) else frame_labels(found[0], count, rate)[chosen])
     named = np.concatenate(labels)
     inside = named != ""
     if not inside.any():
-        return {"missing": f"no clip has phones: {reason}"}
-    merged = np.where(np.isin(np.char.lower(named), list(SILENCES)), "_", named)[inside]
+        return {"missing": f"no clip has phones: {commonest(reasons(lacking))}"}
+    merged = one_silence(named)[inside]
     names, which = np.unique(merged, return_inverse=True)
     against = _against([frames[inside] for frames in layers], np.eye(len(names))[which])
     return {"frames": int(inside.sum()), "labels": len(names), **against}

@@ -6,7 +6,6 @@ Unlike plug-in conditional entropy it cannot be too low for want of data: a pair
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from ..core.errors import TokensError
 from .runs import boundaries
 
 __all__ = ["ngram_bits"]
+
+TABLE = 1 << 23  # cells of a table of n-grams
 
 
 def ngram_bits(
@@ -45,9 +46,8 @@ def ngram_bits(
     probability = np.full(len(coded[0]), 1.0 / size)
     found = {}
     for order in range(1, highest + 1):
-        model = _Model.of(_grams(*seen, size, order)[0], size)
         keys, places = _grams(*coded, size, order)
-        probability[places] = model.interpolate(keys, probability[places])
+        probability[places] = _interpolated(_grams(*seen, size, order)[0], keys, probability[places], size, order)
         if order in orders:
             found[order] = max(0.0, float(-np.log2(probability).mean()))
     return found
@@ -74,34 +74,23 @@ def _grams(codes: np.ndarray, meets: np.ndarray, size: int, order: int) -> tuple
     return keys[places], places + order - 1
 
 
-@dataclass(frozen=True)
-class _Model:
-    """Counts of one order: n-grams and histories, both packed and sorted."""
-
-    size: int
-    grams: np.ndarray
-    counts: np.ndarray
-    histories: np.ndarray
-    totals: np.ndarray
-    types: np.ndarray
-
-    @classmethod
-    def of(cls, keys: np.ndarray, size: int) -> _Model:
-        grams, counts = np.unique(keys, return_counts=True)
-        histories = grams // size
-        starts = np.flatnonzero(np.diff(histories, prepend=-1))
-        totals = np.add.reduceat(counts, starts) if len(starts) else counts
-        return cls(size, grams, counts, histories[starts], totals, np.diff(starts, append=len(grams)))
-
-    def interpolate(self, keys: np.ndarray, lower: np.ndarray) -> np.ndarray:
-        """p_n of packed n-grams, given p_{n-1} of each."""
-        if not len(self.grams) or not len(keys):
-            return lower
-        history, known = _find(self.histories, keys // self.size)
-        gram, counted = _find(self.grams, keys)
-        count = np.where(counted, self.counts[gram], 0)
-        total, types = self.totals[history], self.types[history]
-        return np.where(known, (count + types * lower) / (total + types), lower)
+def _interpolated(seen: np.ndarray, keys: np.ndarray, lower: np.ndarray, size: int, order: int) -> np.ndarray:
+    """p_n of packed n-grams `keys`, given p_{n-1} of each as `lower` and the packed n-grams `seen` in training."""
+    if not len(seen) or not len(keys):
+        return lower
+    if size**order <= TABLE:  # a table of counts is quicker than sorting
+        table = np.bincount(seen, minlength=size**order)
+        histories = table.reshape(-1, size)
+        count, total, types = table[keys], *(x[keys // size] for x in (histories.sum(1), np.count_nonzero(histories, axis=1)))
+    else:
+        grams, counts = np.unique(seen, return_counts=True)
+        gram, counted = _find(grams, keys)
+        starts = np.flatnonzero(np.diff(grams // size, prepend=-1))
+        history, known = _find(grams[starts] // size, keys // size)
+        count = np.where(counted, counts[gram], 0)
+        total = np.where(known, np.add.reduceat(counts, starts)[history], 0)
+        types = np.diff(starts, append=len(grams))[history]
+    return np.where(total > 0, (count + types * lower) / np.maximum(total + types, 1), lower)
 
 
 def _find(values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

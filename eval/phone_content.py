@@ -9,20 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.errors import CorpusError, MissingExtraError
 from .abx import abx
-from .alignments import align, phones_of_column
+from .attempts import commonest, missing_as_reason, reasons
 from .metric import MetricError
-from .phonetic import SILENCES, Phone, frame_labels, phone_content, triphones
+from .phonetic import Phone, frame_labels, one_silence, phone_content, triphones
 from .record import Record
-from .speaker_content import STREAMS, missing_as_reason
-from .word_errors import is_english, is_unspaced
+from .speaker_content import STREAMS
 
-__all__ = ["DEFINITIONS", "phone_section", "record_phones"]
+__all__ = ["DEFINITIONS", "phone_section"]
 
 SHUFFLES = 5
-ALIGNED = "aligned here with pocketsphinx"
 DEFINITIONS = {
+    "streams": f"the first {STREAMS} of the model, one by one",
     "pnmi": "I(phone; token) / H(phone) over frames; a frame takes the phone at its centre; silence counts as one phone, "
     "frames without a phone are left out (as fairseq's measure_teacher_quality.py)",
     "phone_purity": "sum over tokens of the share of frames of the token's most frequent phone",
@@ -52,54 +50,28 @@ def phone_section(records: Sequence[Record], model: Any | None = None) -> dict[s
         A JSON-able dict: "clips", "source", "left_out" (clips by reason), "streams" (one dict each), "features", "definitions".
         What cannot be computed is {"missing": reason}.
     """
-    kept, phones, sources, left_out = [], [], set(), dict[str, int]()
-    for record in records:
-        try:
-            found, source = record_phones(record)
-        except (MetricError, CorpusError, MissingExtraError) as error:
-            left_out[str(error)] = left_out.get(str(error), 0) + 1
-            continue
-        kept.append(record)
-        phones.append(found)
-        sources.add(source)
+    found = [record.phones for record in records]
+    kept = [record for record, given in zip(records, found, strict=True) if not isinstance(given, str)]
+    phones = [given[0] for given in found if not isinstance(given, str)]
+    sources, left_out = {given[1] for given in found if not isinstance(given, str)}, reasons(found)
     head: dict[str, Any] = {"clips": len(kept), "source": sorted(sources), "left_out": left_out, "definitions": DEFINITIONS}
     if not kept:
-        reason = max(left_out, key=lambda r: left_out[r]) if left_out else "no clips"
-        return {**head, "missing": f"no clip has phones: {reason}"}
+        return {**head, "missing": f"no clip has phones: {commonest(left_out)}"}
     count = min(STREAMS, min(len(r.codes) for r in kept))
     streams = [{"stream": k, **_stream(kept, phones, k)} for k in range(count)]
     return {**head, "streams": streams, "features": missing_as_reason(lambda: _features(kept, phones, model))}
 
 
-def record_phones(record: Record) -> tuple[list[Phone], str]:
-    """Phones of a clip, and where they come from. Raises `MetricError` or `CorpusError` with the reason when there are none."""
-    given = record.columns.get("phones")
-    if given is not None and given != "":
-        return phones_of_column(given, record.id), "the column `phones`"
-    text, language = record.columns.get("text"), record.columns.get("lang") or record.columns.get("language")
-    if not text or not str(text).strip():
-        raise MetricError("neither a column `phones` nor `text`")
-    if (language and not is_english(str(language))) or is_unspaced(str(text)):
-        raise MetricError("no column `phones`, and the aligner is for English")
-    if record.audio is None:
-        raise MetricError("no column `phones`, and no sound to align the text with")
-    return align(record.audio, str(text)), ALIGNED
-
-
 def _stream(records: Sequence[Record], phones: Sequence[list[Phone]], k: int) -> dict[str, Any]:
     rates = [float(r.facts.frame_rates[k]) for r in records]
     labels = [frame_labels(p, len(r.codes[k]), rate) for r, p, rate in zip(records, phones, rates, strict=True)]
-    tokens, named = np.concatenate([r.codes[k] for r in records]), _one_silence(np.concatenate(labels))
+    tokens, named = np.concatenate([r.codes[k] for r in records]), one_silence(np.concatenate(labels))
     inside = np.concatenate(labels) != ""
     codes = [r.codes[k] for r in records]
     return {
         "content": missing_as_reason(lambda: _content(tokens[inside], named[inside])),
         **_abx(records, phones, codes, rates, "equal"),
     }
-
-
-def _one_silence(labels: np.ndarray) -> np.ndarray:
-    return np.where(np.isin(np.char.lower(labels), list(SILENCES)), "_", labels)
 
 
 def _content(tokens: np.ndarray, phones: np.ndarray) -> dict[str, Any]:
@@ -124,7 +96,7 @@ def _abx(
             items.append(frames[span.first : span.last])
             names.append(span.label)
             contexts.append(span.context)
-            speakers.append(str(record.columns.get("speaker") or ""))
+            speakers.append(record.given("speaker"))
     nameless = sum(not speaker for speaker in speakers)
     shuffled = [str(name) for name in np.random.default_rng(0).permutation(names)]
     out: dict[str, Any] = {}

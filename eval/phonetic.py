@@ -25,6 +25,7 @@ __all__ = [
     "frame_labels",
     "joint_counts",
     "mutual_information",
+    "one_silence",
     "phone_content",
     "phone_content_of_counts",
     "triphones",
@@ -90,6 +91,12 @@ def frame_labels(phones: Sequence[Phone], frames: int, rate: float) -> np.ndarra
     which = np.searchsorted(starts, centres, side="right") - 1
     inside = (which >= 0) & (centres < ends[which])
     return names[np.where(inside, which, len(ordered))]
+
+
+def one_silence(labels: np.ndarray) -> np.ndarray:
+    """Labels (N,) with every name of silence, and no phone, as "_"."""
+    merged: np.ndarray = np.where(np.isin(np.char.lower(labels), list(SILENCES)), "_", labels)
+    return merged
 
 
 def triphones(phones: Sequence[Phone], frames: int, rate: float) -> list[Span]:

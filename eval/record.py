@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core.audio import Audio
 from ..core.facts import Facts
+from .attempts import attempt
+from .metric import MetricError
 
-__all__ = ["Record"]
+if TYPE_CHECKING:
+    from .phonetic import Phone
+
+__all__ = ["ALIGNED", "GIVEN", "Record"]
+
+GIVEN, ALIGNED = "the column `phones`", "aligned here with pocketsphinx"  # where phones come from
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,3 +39,28 @@ class Record:
     codes: list[np.ndarray]
     facts: Facts
     columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def given(self, column: str) -> str:
+        """The text of a column, "" where there is none; NaN is how tables say that."""
+        value = self.columns.get(column)
+        return "" if value is None or value != value else str(value).strip()
+
+    @cached_property
+    def phones(self) -> tuple[list[Phone], str] | str:
+        """Phones of the clip and where they come from, or the reason why there are none. Alignment costs, so it is done once."""
+        return attempt(self._phones)
+
+    def _phones(self) -> tuple[list[Phone], str]:
+        from .alignments import align, phones_of_column
+        from .word_errors import is_english, is_unspaced
+
+        if self.given("phones"):
+            return phones_of_column(self.columns["phones"], self.id), GIVEN
+        text, language = self.given("text"), self.given("lang") or self.given("language")
+        if not text:
+            raise MetricError("neither a column `phones` nor `text`")
+        if (language and not is_english(language)) or is_unspaced(text):
+            raise MetricError("no column `phones`, and the aligner is for English")
+        if self.audio is None:
+            raise MetricError("no column `phones`, and no sound to align the text with")
+        return align(self.audio, text), ALIGNED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 
@@ -62,16 +61,12 @@ def synthetic_reverberation(t60: float, direct: float = 0.0) -> Transform:
 
 
 def measured_reverberation(responses: Sequence[Audio]) -> Transform:
-    """One of the measured room responses at random; they are brought to the clip's rate by soxr HQ."""
-
-    @functools.lru_cache(maxsize=2)
-    def at(rate: int) -> list[np.ndarray]:
-        return [response.resample(rate).samples for response in responses]
+    """One of the measured room responses at random; it is brought to the clip's rate by soxr HQ."""
 
     def change(samples: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
         if not responses:
             raise MetricError("no room responses were given")
-        return reverberate(samples, at(rate)[int(rng.integers(len(responses)))])
+        return reverberate(samples, responses[int(rng.integers(len(responses)))].resample(rate).samples)
 
     what = f"convolved with a random one of {len(responses)} measured room responses"
     return Transform("reverb_measured", f"{what}, {KEPT}", change)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import ModelError
+from .attempts import missing_as_reason
 from .invariance import text_distance
 from .metric import MetricError
 from .probes import histograms, label_information, probe
 from .record import Record
+from .word_errors import normalise
 
-__all__ = ["DEFINITIONS", "STREAMS", "missing_as_reason", "speaker_section"]
+__all__ = ["DEFINITIONS", "STREAMS", "speaker_section"]
 
 STREAMS = 8  # streams looked at one by one
 DEFINITIONS = {
+    "streams": f"the first {STREAMS} of the model, one by one",
     "same_text_distance": "Levenshtein distance (rapidfuzz) between de-duplicated units of one text read by two "
     "speakers, over the units of the first; mean over ordered pairs; 0 for units that do not depend on the speaker. "
     "different_text: the same between different texts of different speakers, which is chance",
@@ -25,7 +26,7 @@ DEFINITIONS = {
     "frequencies of a clip's codes, each scaled to unit variance; 5-fold cross-validation, clips of one text always in one "
     "fold; low, high: Wilson's 95 % interval; chance: share of the most frequent speaker",
     "gender_probe": "the same for the column `gender`; the clips of one speaker are always in one fold, so that voices are new",
-    "features_probe": "the same probes on the mean over time of the encoder's output, the values that are quantised",
+    "features_probe": "the same probes on the mean over the first 20 s of the encoder's output, the values that are quantised",
     "information": "I(token; speaker) / H(speaker) over frames, plug-in estimate, which is biased upwards; shuffled: its mean "
     "over 10 shuffles of the speakers between clips, what the bias alone gives",
 }
@@ -42,8 +43,8 @@ def speaker_section(records: Sequence[Record], model: Any | None = None) -> dict
         A JSON-able dict: "clips", "speakers", "streams" (one dict each), "features", "definitions". What cannot be computed is
         {"missing": reason}.
     """
-    known = [r for r in records if _given(r, "speaker")]
-    head = {"clips": len(known), "speakers": len({_given(r, "speaker") for r in known}), "definitions": DEFINITIONS}
+    known = [r for r in records if r.given("speaker")]
+    head = {"clips": len(known), "speakers": len({r.given("speaker") for r in known}), "definitions": DEFINITIONS}
     if not known:
         return {**head, "missing": "no clip has a column `speaker`"}
     if head["speakers"] == 1:
@@ -53,17 +54,8 @@ def speaker_section(records: Sequence[Record], model: Any | None = None) -> dict
     return {**head, "streams": streams, "features": missing_as_reason(lambda: _features(known, model))}
 
 
-def missing_as_reason(compute: Callable[[], Any]) -> Any:
-    """What `compute` gives, a dataclass as a dict; {"missing": reason} where it raises `MetricError`."""
-    try:
-        value = compute()
-    except (MetricError, ModelError) as error:
-        return {"missing": str(error)}
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
-
-
 def _stream(records: Sequence[Record], k: int) -> dict[str, Any]:
-    codes, speakers = [r.codes[k] for r in records], [_given(r, "speaker") for r in records]
+    codes, speakers = [r.codes[k] for r in records], [r.given("speaker") for r in records]
     bags = histograms(codes, records[0].facts.codebook_sizes[k])
     return {
         "same_text_distance": missing_as_reason(lambda: _text_distance(records, k)),
@@ -73,8 +65,8 @@ def _stream(records: Sequence[Record], k: int) -> dict[str, Any]:
 
 
 def _probes(records: Sequence[Record], features: np.ndarray) -> dict[str, Any]:
-    speakers = [_given(r, "speaker") for r in records]
-    texts = [_given(r, "text") or f"clip {i}" for i, r in enumerate(records)]
+    speakers = [r.given("speaker") for r in records]
+    texts = [_text(r) or f"clip {i}" for i, r in enumerate(records)]
     return {
         "speaker_probe": missing_as_reason(lambda: probe(features, speakers, texts)),
         "gender_probe": missing_as_reason(lambda: _gender_probe(records, features)),
@@ -82,19 +74,23 @@ def _probes(records: Sequence[Record], features: np.ndarray) -> dict[str, Any]:
 
 
 def _gender_probe(records: Sequence[Record], features: np.ndarray) -> Any:
-    known = [i for i, r in enumerate(records) if _given(r, "gender")]
+    known = [i for i, r in enumerate(records) if r.given("gender")]
     if not known:
         raise MetricError("no clip has a column `gender`")
-    genders = [_given(records[i], "gender").lower() for i in known]
-    return probe(features[known], genders, [_given(records[i], "speaker") for i in known])
+    genders = [records[i].given("gender").lower() for i in known]
+    return probe(features[known], genders, [records[i].given("speaker") for i in known])
 
 
 def _text_distance(records: Sequence[Record], k: int) -> Any:
-    known = [r for r in records if _given(r, "text")]
+    known = [r for r in records if r.given("text")]
     if not known:
         raise MetricError("no clip has a column `text`")
-    texts = [" ".join(_given(r, "text").lower().split()) for r in known]
-    return text_distance([r.codes[k] for r in known], texts, [_given(r, "speaker") for r in known])
+    return text_distance([r.codes[k] for r in known], list(map(_text, known)), [r.given("speaker") for r in known])
+
+
+def _text(record: Record) -> str:
+    """Without punctuation and case: what is one text to a reader is one here."""
+    return normalise(record.given("text"), record.given("lang") or None)
 
 
 def _features(records: Sequence[Record], model: Any | None) -> dict[str, Any]:
@@ -106,9 +102,3 @@ def _features(records: Sequence[Record], model: Any | None) -> dict[str, Any]:
     layer = output_layer(model)
     means = [frames[layer].mean(0) for frames in clip_features(model, [r.audio for r in heard if r.audio is not None], [layer])]
     return {"layer": layer, **_probes(heard, np.stack(means))}
-
-
-def _given(record: Record, column: str) -> str:
-    """The text of a column, "" where there is none; NaN is how tables say that."""
-    value = record.columns.get(column)
-    return "" if value is None or value != value else str(value).strip()

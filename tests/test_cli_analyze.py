@@ -76,7 +76,7 @@ def test_figures_of_shards(shards: Path, analysis: tuple[Path, str]) -> None:
     facts = entry("vox-rvq-16k").facts
     assert tokens["rates"]["nominal"] == pytest.approx(facts.bitrate)
     assert (tokens["clips"], len(tokens["streams"])) == (5, facts.streams)
-    assert tokens["streams"][0]["bpe"]["tokens"] == tokens["streams"][0]["tokens"]
+    assert 0 < tokens["streams"][0]["bpe"]["tokens"] < tokens["streams"][0]["tokens"] / 2
     files = tokens["bitstream"]["files"]
     assert files["packed"]["rate"] > tokens["rates"]["packed"]
     assert tokens["bitstream"]["saving"]["adaptive"] == pytest.approx(1 - files["adaptive"]["bytes"] / files["packed"]["bytes"])

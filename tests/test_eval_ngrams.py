@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from voxzoo import TokensError
-from voxzoo.eval.bpe import bpe_gain, bpe_lengths
+from voxzoo.eval.bpe import bpe_gain, bpe_lengths, bpe_merges
 from voxzoo.eval.ngrams import ngram_bits
 
 
@@ -102,11 +102,31 @@ def test_byte_pairs_of_a_plain_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
     size = int(rng.integers(1, 6))
     clips = [rng.integers(0, size, int(n)) for n in rng.integers(0, 50, 6)]
-    assert bpe_lengths(clips, size, 30) == slow_lengths([c.tolist() for c in clips], size, 30)
+    assert bpe_lengths(clips, bpe_merges(clips, size, 30), size) == slow_lengths([c.tolist() for c in clips], size, 30)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_merges_apply_to_other_clips_in_their_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    train, test = ([rng.integers(0, 4, 60) for _ in range(n)] for n in (4, 2))
+    merges, clips = bpe_merges(train, 4, 20), [clip.tolist() for clip in test]
+    lengths = [120]
+    for symbol, pair in enumerate(merges, 4):
+        clips = [_replaced(clip, pair, symbol) for clip in clips]
+        lengths.append(sum(map(len, clips)))
+    assert bpe_lengths(test, merges, 4) == lengths
+
+
+def test_noise_gains_nothing_on_held_out_clips() -> None:
+    rng = np.random.default_rng(0)
+    train, test = ([rng.integers(0, 500, 2000) for _ in range(n)] for n in (5, 2))
+    assert bpe_gain(train, train, 500)["saved"] > 0.03
+    assert bpe_gain(train, test, 500)["saved"] < 0.003
+    assert bpe_gain(train, test, 500)["saved_bits"] < 0
 
 
 def test_byte_pair_gain() -> None:
-    found = bpe_gain([np.array([0, 1] * 8)], 2, merges=1)
+    found = bpe_gain([np.array([0, 1] * 4)], [np.array([0, 1] * 8)], 2, merges=1)
     assert found == {
         "merges": 1,
         "tokens": 16,
@@ -114,15 +134,15 @@ def test_byte_pair_gain() -> None:
         "saved": 0.5,
         "saved_bits": pytest.approx(1 - 8 * math.log2(3) / 16),
     }
-    assert bpe_gain([np.arange(5)], 8)["merges"] == 0
-    assert bpe_gain([], 8)["saved"] is None
+    assert bpe_gain([np.arange(5)], [np.arange(5)], 8)["merges"] == 0
+    assert bpe_gain([], [], 8)["saved"] is None
 
 
 def test_byte_pairs_of_many_tokens_are_quick() -> None:
     rng = np.random.default_rng(0)
     clips = [(rng.random(500) ** 2 * 200).astype(int) for _ in range(40)]
     began = time.perf_counter()
-    fast = bpe_lengths(clips, 200, 20)
+    fast = bpe_lengths(clips, bpe_merges(clips, 200, 20), 200)
     middle = time.perf_counter()
     assert fast == slow_lengths([c.tolist() for c in clips], 200, 20)
     assert middle - began < time.perf_counter() - middle

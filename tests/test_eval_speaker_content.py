@@ -67,3 +67,9 @@ def test_what_is_missing(espeak: ModuleType) -> None:
     assert speaker_section(silent)["streams"][0]["information"] == {"missing": "no frames to count"}
     none = [replace(r, columns={**r.columns, "speaker": np.nan}) for r in given]
     assert speaker_section(none)["missing"] == "no clip has a column `speaker`"
+
+
+def test_a_sentence_is_one_text_however_it_is_written(espeak: ModuleType) -> None:
+    given, _ = records(espeak)
+    marked = [replace(r, columns={**r.columns, "text": r.columns["text"].upper() + "!" * i}) for i, r in enumerate(given)]
+    assert speaker_section(marked)["streams"] == speaker_section(given)["streams"]

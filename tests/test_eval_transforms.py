@@ -98,14 +98,17 @@ def test_recorded_noise_is_a_stretch_of_a_recording(speech: Audio) -> None:
 def test_short_recordings_are_looped_and_silent_stretches_passed_over() -> None:
     rng = np.random.default_rng(0)
     ramp = np.arange(1, 6, dtype=np.float32)
-    looped = recorded_noise([ramp], 12, rng)
+    looped = recorded_noise([Audio(ramp, RATE)], 12, RATE, rng)
     assert (np.diff(looped) % 5 == 1).all()
     half_silent = np.concatenate([np.zeros(1000, np.float32), np.ones(3, np.float32)])
-    assert all(recorded_noise([np.zeros(0, np.float32), half_silent], 500, rng).any() for _ in range(20))
+    assert all(
+        recorded_noise([Audio(x, RATE) for x in (np.zeros(0, np.float32), half_silent)], 500, RATE, rng).any()
+        for _ in range(20)
+    )
     with pytest.raises(MetricError, match="no stretch of the 1 noise"):
-        recorded_noise([np.zeros(100, np.float32)], 50, rng)
+        recorded_noise([Audio(np.zeros(100, np.float32), RATE)], 50, RATE, rng)
     with pytest.raises(MetricError, match="no stretch of the 0 noise"):
-        recorded_noise([], 50, rng)
+        recorded_noise([], 50, RATE, rng)
 
 
 def test_colours_that_are_not_there() -> None:
