@@ -18,6 +18,7 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,8 +82,8 @@ def compare(name: str, seconds: int, repeats: int) -> None:
         with torch.no_grad():
             codes, tokens = encode(padded), model.encode(wavs, rate, streams=streams)
             pairs: dict[str, list[Call]] = {
-                "encode": [lambda w=padded: encode(w), lambda w=wavs: model.encode(w, rate, streams=streams)],
-                "decode": [lambda c=codes: decode(c), lambda t=tokens: model.decode(t)],
+                "encode": [partial(encode, padded), partial(model.encode, wavs, rate, streams=streams)],
+                "decode": [partial(decode, codes), partial(model.decode, tokens)],
             }  # fmt: skip
             for what, functions in pairs.items():
                 a, b = (t / sum(lengths) for t in least(functions, repeats))

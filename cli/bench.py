@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ..core.errors import MissingExtraError, VoxzooError
@@ -80,26 +81,13 @@ def run(args: argparse.Namespace) -> int:
         from ..eval.bench import Options, bench
     except ImportError as error:
         raise MissingExtraError(error.name or "scipy", "eval") from None
-    names = {
-        "source",
-        "output",
-        "device",
-        "workers",
-        "rate",
-        "limit",
-        "examples",
-        "resamples",
-        "seed",
-        "report",
-        "resume",
-        "overwrite",
-    }
+    plain = {field.name for field in fields(Options)} - {"models", "metrics", "checkpoints", "weights"}
     options = Options(
         models=tuple(args.models),
         metrics=tuple(name.strip() for name in args.metrics.split(",") if name.strip()),
         checkpoints=_pairs(args.checkpoint, "--checkpoint", "METRIC=PATH"),
         weights=_pairs(args.weights, "--weights", "MODEL=DIR"),
-        **{key: value for key, value in vars(args).items() if key in names},
+        **{name: value for name, value in vars(args).items() if name in plain},
     )
     try:
         results = bench(options)

@@ -12,15 +12,15 @@ records, so a resumed run ends with the same bytes as an unbroken one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import CorpusError
+from .claim import Claim
 from .clips import Clip, Row, printable
 from .shards import FORMAT, Layout, ShardWriter, shard_name
 from .sources import PRIVATE
@@ -28,55 +28,21 @@ from .sources import PRIVATE
 __all__ = ["Folder", "Shard"]
 
 
-class Folder:
+class Folder(Claim):
     """An output folder, locked until `close` (or the end of the process).
 
     Raises `CorpusError` when another run is writing into it, or when it holds files that are not ours.
     """
 
+    kind = "token shards"
+    safe = "the finished shards are"
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self.private = self.path / PRIVATE
-        self.lock = -1
         self.done: dict[int, dict[str, Any]] = {}
-        with self.writing():
-            self._check_ours()
-            self.private.mkdir(parents=True, exist_ok=True)
-            self._acquire()
-            for left in self.private.glob("*.tmp"):
-                left.unlink()
+        super().__init__(path)
 
-    def close(self) -> None:
-        """Let another run in."""
-        if self.lock >= 0:
-            os.close(self.lock)
-        self.lock = -1
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Errors of the disk as one line."""
-        try:
-            yield
-        except OSError as error:
-            where = f" {error.filename!r}" if error.filename else ""
-            raise CorpusError(
-                f"cannot write into {str(self.path)!r}:{where} {error.strerror or error}; the finished shards are safe: "
-                "when that is mended, run the same command again"
-            ) from None
-
-    def _check_ours(self) -> None:
-        if self.path.is_dir() and any(self.path.iterdir()) and not (self.private.is_dir() or self._about()):
-            raise CorpusError(
-                f"output folder {str(self.path)!r} holds files that are not token shards; name a new or empty folder"
-            )
-
-    def _acquire(self) -> None:
-        self.lock = os.open(self.private / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise CorpusError(f"another run is writing into {str(self.path)!r}; wait for it, or name another folder") from None
+    def _known(self) -> bool:
+        return bool(self._about())
 
     def _empty(self) -> None:
         for pattern in ("part-*.parquet", "dataset.json", "rejected.jsonl", f"{PRIVATE}/*.json"):
@@ -132,7 +98,7 @@ class Folder:
             record = shard.finish()
             self._record_path(shard.number).unlink(missing_ok=True)
             os.replace(shard.temporary, self.path / shard_name(shard.number))
-            _sync(self.path)
+            self.sync()
         self._write_json(self._record_path(shard.number), record)
         self.done[shard.number] = record
 
@@ -142,29 +108,14 @@ class Folder:
         rejected = [json.dumps(line, ensure_ascii=False) + "\n" for record in records for line in record["rejected"]]
         totals = {key: sum(record[key] for record in records) for key in ("rows", "samples", "codes")}
         kept = self._about() or about
-        self._write(self.path / "rejected.jsonl", "".join(rejected))
+        self.write(self.path / "rejected.jsonl", "".join(rejected))
         self._write_json(
             self.path / "dataset.json",
             {**kept, "complete": True, "totals": {"shards": len(records), "rejected": len(rejected), **totals}},
         )
 
-    # ------------------------------------------------------------------ whole files
     def _write_json(self, path: Path, data: Mapping[str, Any]) -> None:
-        self._write(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-    def _write(self, path: Path, text: str) -> None:
-        temporary = self.private / f"{path.name}.tmp"
-        with self.writing():
-            try:
-                with open(temporary, "w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-                _sync(path.parent)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
+        self.write(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 class Shard:
@@ -221,12 +172,3 @@ def _compare(folder: str, old: Mapping[str, Any], new: Mapping[str, Any], resume
             f"{folder!r} holds tokens of the source {was.get('path')!r} ({was.get('clips')} clips), this run's source "
             f"{source['path']!r} ({source['clips']} clips) is another or has changed: {hint}"
         )
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from ..core.errors import CorpusError, VoxzooError
+from ..core.errors import CorpusError
 from .clips import Clip
 from .plan import Task
-from .serve import Settings
+from .serve import Refusal, Settings, one_thread
 
 __all__ = ["InlinePool", "Pool"]
 
@@ -82,16 +82,20 @@ class _Process:
 
 
 class InlinePool:
-    """The same, in this process: for a few clips, and for debugging."""
+    """The same, in this process: for a few clips, and for debugging. On a CPU it has one thread too, while it works."""
 
     def __init__(self, settings: Settings) -> None:
-        self.worker = settings.start()
+        self.device = settings.device
+        with one_thread(self.device):
+            self.worker = settings.start()
         self.info = self.worker.info
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, list[Any]]]:
         """Tasks with the outcomes of their clips, in order."""
         for task in tasks:
-            yield task, self.worker.run(task.clips)
+            with one_thread(self.device):
+                outcomes = self.worker.run(task.clips)
+            yield task, outcomes
 
     def close(self) -> None:
         """Nothing to end."""
@@ -143,8 +147,8 @@ class Pool:
         except (EOFError, OSError):
             words = worker.last_words()
             raise CorpusError(f"a worker process cannot start ({_status(worker.process.wait())}){words}") from None
-        if isinstance(message, VoxzooError):
-            raise message
+        if isinstance(message, Refusal):
+            raise message.error()
         worker.ready = True
         return message
 

@@ -5,18 +5,22 @@ The settings say what the process is: anything with a `device` and a `start()` t
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
 import os
 import queue
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from ..core.errors import VoxzooError
 from .clips import Clip
 
-__all__ = ["Settings", "Worker", "serve"]
+__all__ = ["Refusal", "Settings", "Worker", "one_thread", "serve"]
 
 
 class Worker(Protocol):
@@ -42,6 +46,35 @@ class Settings(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a worker cannot start: an error taken apart, since not every exception survives pickling."""
+
+    kind: type[VoxzooError]
+    message: str
+
+    def error(self) -> VoxzooError:
+        """The error again."""
+        return self.kind.__new__(self.kind, self.message)
+
+
+@contextlib.contextmanager
+def one_thread(device: str) -> Iterator[None]:
+    """Work on the CPU with one thread, as a worker process does; the number that was set before comes back."""
+    if device != "cpu":
+        yield
+        return
+    import torch
+
+    with contextlib.ExitStack() as undo:
+        undo.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)
+        if importlib.util.find_spec("threadpoolctl"):  # numpy's own threads, where they can be reached
+            pools: Any = importlib.import_module("threadpoolctl")
+            undo.enter_context(pools.threadpool_limits(1))
+        yield
+
+
 def serve(handle: int) -> None:
     """The life of a worker process: settings come first, then tasks; ends when the other side of the pipe is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -49,21 +82,18 @@ def serve(handle: int) -> None:
     settings: Settings = pipe.recv()
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
-    if settings.device == "cpu":
-        import torch
-
-        torch.set_num_threads(1)
-    try:
-        worker = settings.start()
-    except VoxzooError as error:
-        pipe.send(error)
-        return
-    pipe.send(worker.info)
-    with open(os.devnull, "w") as nothing:  # decoding libraries may write a line for every file
-        os.dup2(nothing.fileno(), 1)
-        os.dup2(nothing.fileno(), 2)
-    while True:
-        pipe.send(worker.run(tasks.get()))
+    with one_thread(settings.device):
+        try:
+            worker = settings.start()
+        except VoxzooError as error:
+            pipe.send(Refusal(type(error), str(error)))
+            return
+        pipe.send(worker.info)
+        with open(os.devnull, "w") as nothing:  # decoding libraries may write a line for every file
+            os.dup2(nothing.fileno(), 1)
+            os.dup2(nothing.fileno(), 2)
+        while True:
+            pipe.send(worker.run(tasks.get()))
 
 
 def _receive(pipe: Connection, tasks: queue.SimpleQueue[Any]) -> None:

@@ -21,7 +21,21 @@ import numpy as np
 from ..core.audio import Audio
 from ..core.errors import AudioError, VoxzooError
 
-__all__ = ["CODECS", "Anchor", "Coded", "check", "code", "decode", "encode", "ffmpeg_version", "find", "ogg_payload"]
+__all__ = [
+    "CODECS",
+    "Anchor",
+    "Coded",
+    "check",
+    "code",
+    "decode",
+    "decode_command",
+    "encode",
+    "encode_command",
+    "ffmpeg_version",
+    "find",
+    "ogg_payload",
+    "pcm",
+]
 
 CODECS = ("opus", "codec2", "gsm", "speex")
 CODEC2_MODES = ("3200", "2400", "1600", "1400", "1300", "1200", "700", "700B", "700C")
@@ -142,23 +156,41 @@ def code(anchor: Anchor, audio: Audio) -> Coded:
 
 def encode(anchor: Anchor, audio: Audio) -> bytes:
     """The file of a clip. Raises `AudioError` when ffmpeg fails."""
+    return _run(encode_command(anchor), pcm(anchor, audio))
+
+
+def pcm(anchor: Anchor, audio: Audio) -> bytes:
+    """What the encoder is given: 16-bit samples at its rate."""
     samples = audio.resample(anchor.sample_rate).samples
-    pcm = np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    return np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+
+
+def encode_command(anchor: Anchor) -> list[str]:
+    """The call of ffmpeg that makes a file (on stdout) of `pcm` (on stdin)."""
     given = ("-f", "s16le", "-ar", str(anchor.sample_rate), "-ac", "1")
-    return _run(given, pcm, ("-c:a", anchor.encoder, *anchor.options, "-f", anchor.container))
+    return _command(given, ("-c:a", anchor.encoder, *anchor.options, "-f", anchor.container))
+
+
+def decode_command(anchor: Anchor) -> list[str]:
+    """The call of ffmpeg that makes a WAV of a file."""
+    return _command(("-f", anchor.container), ("-c:a", "pcm_f32le", "-f", "wav"))
 
 
 def decode(anchor: Anchor, data: bytes) -> Audio:
     """The sound of a file, at the decoder's own rate. Raises `AudioError` when ffmpeg fails."""
     import soundfile
 
-    wav = _run(("-f", anchor.container), data, ("-c:a", "pcm_f32le", "-f", "wav"))
+    wav = _run(decode_command(anchor), data)
     samples, rate = soundfile.read(io.BytesIO(wav), dtype="float32")
     return Audio(samples, rate)
 
 
-def _run(given: tuple[str, ...], data: bytes, wanted: tuple[str, ...]) -> bytes:
-    command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-threads", "1", *given, "-i", "pipe:0", *wanted, "pipe:1"]
+def _command(given: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:
+    quiet = ("-hide_banner", "-loglevel", "error", "-threads", "1")
+    return ["ffmpeg", *quiet, *given, "-i", "pipe:0", *wanted, "pipe:1"]
+
+
+def _run(command: list[str], data: bytes) -> bytes:
     done: Any = subprocess.run(command, input=data, capture_output=True)
     if done.returncode or not done.stdout:
         words = done.stderr.decode("utf-8", "replace").strip().splitlines()

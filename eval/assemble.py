@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import TokensError, VoxzooError
 from ..corpus.clips import Clip, printable
-from .bench_worker import SENT, unpacked_codes
+from .bench_worker import SENT, said, unpacked_codes
 from .bootstrap import DEFINITION
 from .choice import Choice
+from .cost import machine
 from .entrants import ORIGINAL
 from .journal import Cell, Journal
+from .metric import installed
 from .rates import rates_of
 from .results import FORMAT, Scores, paired_tests, summary_of
 from .token_statistics import TokenStatistics
@@ -117,14 +115,9 @@ def _token_summaries(run: Run, journal: Journal) -> dict[str, dict[str, Any] | s
         if about["kind"] == "model":
             sizes, rates = about["facts"]["codebook_sizes"], about["facts"]["frame_rates"]
             counting[label] = TokenStatistics(sizes[: about["streams"]], [Fraction(r) for r in rates[: about["streams"]]])
-    wanted, seen = set(run.numbers), set()
-    for line in journal.lines():
-        for label, statistics in counting.items():
-            cell = line.get("cells", {}).get(run.keys[label], {}).get(run.family_keys[SENT], {})
-            at = (line.get("clip"), label)
-            if "codes" in cell and at[0] in wanted and at not in seen:
-                seen.add(at)
-                statistics.update([unpacked_codes(stream) for stream in cell["codes"]], number=line["clip"])
+    labels = {run.keys[label]: label for label in counting}
+    for number, key, codes in journal.codes(set(run.numbers), labels, run.family_keys[SENT]):
+        counting[labels[key]].update([unpacked_codes(stream) for stream in codes], number=number)
     return {label: _summary(statistics) for label, statistics in counting.items()}
 
 
@@ -162,13 +155,12 @@ def _entry(run: Run, label: str, whole: Scores) -> dict[str, Any]:
 
 
 def _clip(run: Run, journal: Journal, number: int, scores: Scores) -> dict[str, Any]:
-    clip = run.clips[number]
-    text = clip.columns.get("text")
+    text, speaker, _ = (value and printable(value) for value in said(run.clips[number]))
     return {
-        "id": printable(clip.id),
+        "id": printable(run.clips[number].id),
         "seconds": journal.seconds[number],
-        "speaker": _speaker(clip),
-        "text": None if text is None else printable(str(text)),
+        "speaker": speaker,
+        "text": text,
         "values": scores.values,
         "reasons": {label: reasons for label, reasons in scores.reasons.items() if reasons},
     }
@@ -182,7 +174,7 @@ def _calibration(run: Run, journal: Journal) -> dict[str, Any]:
         if column.group == "speaker" and vectors:
             from .speaker_similarity import calibrate
 
-            speakers = [_speaker(run.clips[number]) for number in vectors]
+            speakers = [said(run.clips[number])[1] for number in vectors]
             try:
                 found[column.name] = calibrate(np.array(list(vectors.values())), speakers)
             except VoxzooError as error:
@@ -191,27 +183,18 @@ def _calibration(run: Run, journal: Journal) -> dict[str, Any]:
 
 
 def _vectors(run: Run, journal: Journal, family: str, name: str) -> dict[int, list[float]]:
-    """Number of a clip -> the original's vector; every entry's cell holds the same."""
-    vectors: dict[int, list[float]] = {}
-    for number, label in itertools.product(run.numbers, run.labels if family else ()):
-        cell = journal.cells.get((number, run.keys[label], run.family_keys[family]), {})
-        if number not in vectors and name in cell.get("vectors", {}):
-            vectors[number] = cell["vectors"][name]
-    return vectors
-
-
-def _speaker(clip: Clip) -> str | None:
-    speaker = clip.columns.get("speaker", clip.columns.get("speaker_id"))
-    return None if speaker in (None, "") else printable(str(speaker))
+    """Number of a clip -> the original's vector."""
+    held = {number: journal.vectors.get((number, run.family_keys[family]), {}) for number in run.numbers if family}
+    return {number: vectors[name] for number, vectors in held.items() if name in vectors}
 
 
 def _about(run: Run, journal: Journal, rate: int) -> dict[str, Any]:
     seconds = sum(journal.seconds[number] for number in run.numbers)
     return {
-        "voxzoo": _version("voxzoo"),
+        "voxzoo": installed("voxzoo"),
         "python": platform.python_version(),
-        "torch": _version("torch"),
-        "machine": _machine(),
+        "torch": installed("torch"),
+        "machine": machine(),
         "source": dict(run.source),
         "rate": rate,
         "clips": len(run.numbers),
@@ -220,21 +203,3 @@ def _about(run: Run, journal: Journal, rate: int) -> dict[str, Any]:
         "arguments": dict(run.arguments),
         "statistics": DEFINITION,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _machine() -> str:
-    """Processor and system, as far as they can be told."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    except OSError:
-        pass
-    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}"

@@ -23,10 +23,12 @@ from .assemble import Run, assemble
 from .bench_examples import spread, write_examples
 from .bench_worker import SENT, Job, Scored, Settings
 from .choice import Choice, choose, digest
-from .cost import VERSION, cost
+from .cost import VERSION, cost, machine
 from .entrants import ORIGINAL, Entrant, entrants
-from .journal import FORMAT, Journal, whole_file
-from .results import write_results, write_scores
+from .journal import FORMAT, Journal
+from .metric import installed
+from .metrics import DEFAULT
+from .results import write_scores
 
 __all__ = ["Options", "bench"]
 
@@ -60,7 +62,7 @@ class Options:
     source: str
     models: tuple[str, ...]
     output: str
-    metrics: tuple[str, ...] = ("reconstruction", "cost", "rate")
+    metrics: tuple[str, ...] = DEFAULT
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     workers: int | None = None
@@ -98,8 +100,6 @@ def bench(options: Options) -> dict[str, Any]:
     journal = Journal(options.output)
     try:
         about = {"path": printable(options.source), "kind": source.kind, "clips": found.clips, "sha256": found.sha256}
-        header = {"format": FORMAT, "source": about, "rate": options.rate}
-        journal.begin(header, options.resume, options.overwrite)
         return _Bench(options, choice, entries, source, found, journal).run(about)
     finally:
         journal.close()
@@ -138,12 +138,14 @@ class _Bench:
         try:
             info: dict[str, dict[str, Any]] = pool.info
             self._identify(info)
+            header = {"format": FORMAT, "source": dict(source), "rate": self.options.rate}
+            self.journal.begin(header, self.options.resume, self.options.overwrite)
             self._score(pool)
             examples = self._examples(pool)
         finally:
             pool.close()
         costs = self._costs() if self.choice.wants("cost") else {}
-        self.journal.sync()
+        self.journal.flush()
         run = Run(self.options.arguments(), dict(source), self.choice, info, self.keys, self.family_keys, self.rejected,
                   dict(enumerate(itertools.islice(self.source.listing(), self.found.clips))), examples, costs)  # fmt: skip
         results = assemble(run, self.journal, self.options.rate, self.options.resamples, self.options.seed)
@@ -162,7 +164,8 @@ class _Bench:
         self.keys = {ORIGINAL: ORIGINAL}
         for label, about in info.items():
             parts = {name: value for name, value in about.items() if name != "facts"}
-            key = digest([parts, device if about["kind"] == "model" else ""])
+            engine = [installed("torch"), device] if about["kind"] == "model" else []
+            key = digest([parts, installed("voxzoo"), engine])
             twin = next((other for other, taken in self.keys.items() if taken == key), None)
             if twin:
                 raise VoxzooError(f"the entries {twin!r} and {label!r} are the same: leave one out")
@@ -177,20 +180,21 @@ class _Bench:
                 yield from task.clips
                 start += len(task.clips)
 
-    def _wanted(self, number: int) -> dict[str, tuple[str, ...]]:
-        """Label -> names of families whose cells are not there yet."""
+    def _wanted(self, number: int, clip: Clip) -> dict[str, tuple[str, ...]]:
+        """Label -> names of families whose cells are not there yet, or are of other sound."""
         wanted: dict[str, tuple[str, ...]] = {}
+        cells = self.journal.cells if self.journal.stamps.get(number) == _stamp(clip) else {}
         for label, key in self.keys.items():
             names = [f.name for f in self.choice.families if label != ORIGINAL or not f.intrusive]
             names += [] if label == ORIGINAL else [SENT]
-            missing = tuple(name for name in names if (number, key, self.family_keys[name]) not in self.journal.cells)
+            missing = tuple(name for name in names if (number, key, self.family_keys[name]) not in cells)
             if missing:
                 wanted[label] = missing
         return wanted
 
     def _tasks(self, progress: Progress) -> Iterator[Task]:
         for number, clip in enumerate(self._clips()):
-            wanted = self._wanted(number)
+            wanted = self._wanted(number, clip)
             if wanted:
                 job = Job(clip.id, clip.path, clip.source, clip.columns, clip.size, clip.problem, wanted)
                 yield Task(0, number, [job], False)
@@ -203,7 +207,7 @@ class _Bench:
             for task, outcomes in pool.results(self._tasks(progress)):
                 outcome = outcomes[0]
                 if isinstance(outcome, Scored):
-                    self._record(task.start, outcome)
+                    self._record(task.start, task.clips[0], outcome)
                 else:
                     reason = printable(" ".join(outcome.split()))
                     clip = task.clips[0]
@@ -215,24 +219,25 @@ class _Bench:
             first = next(iter(self.rejected.values()))
             raise CorpusError(f"none of the {self.found.clips} clips can be used; the first: {first['reason']}")
 
-    def _record(self, number: int, scored: Scored) -> None:
+    def _record(self, number: int, clip: Clip, scored: Scored) -> None:
         cells = {
             self.keys[label]: {self.family_keys[name]: cell for name, cell in families.items()}
             for label, families in scored.cells.items()
         }
-        self.journal.add_clip(number, scored.seconds, cells)
+        self.journal.add_clip(number, _stamp(clip), scored.seconds, cells)
 
     # ------------------------------------------------------------------ what follows
     def _examples(self, pool: Pool | InlinePool) -> list[dict[str, Any]]:
         able = {number: held for number, held in self.journal.seconds.items() if number not in self.rejected}
         labels = [item.label for item in self.entries]
-        return write_examples(pool, self._clips(), spread(able, self.options.examples), labels, self.options.output)
+        clips = {number: next(self.source.clips(number)) for number in sorted(spread(able, self.options.examples))}
+        return write_examples(pool, clips, labels, self.options.output)
 
     def _costs(self) -> dict[str, dict[str, Any]]:
         """Label -> what the entry costs, measured one after the other while all else is quiet."""
         costs = {}
         for item in self.entries:
-            key = digest([self.keys[item.label], "cost", VERSION, self.options.device])
+            key = digest([self.keys[item.label], "cost", VERSION, self.options.device, machine()])
             if key not in self.journal.costs:
                 if not self.options.quiet:
                     print(f"measuring the cost of {item.label}", file=sys.stderr, flush=True)
@@ -242,12 +247,25 @@ class _Bench:
 
     def _write(self, results: dict[str, Any]) -> None:
         folder = self.journal.path
+        lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in results["rejected"]]
+        self.journal.write(folder / "rejected.jsonl", "".join(lines))
         with self.journal.writing():
-            lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in results["rejected"]]
-            whole_file(folder / "rejected.jsonl", "".join(lines))
             write_scores(results, folder / "scores.parquet")
-            write_results(results, folder / "results.json")
+            self.journal.write(folder / "results.json", json.dumps(results, ensure_ascii=False, allow_nan=False) + "\n")
             if self.options.report:
                 from .report import write_report
 
                 write_report(results, folder)
+            else:
+                self.journal.remove_report()  # of an earlier run: it would tell other results than those beside it
+
+
+def _stamp(clip: Clip) -> list[int]:
+    """What tells a clip's sound from other sound of the same path."""
+    if not isinstance(clip.source, str):
+        return [clip.weight()]
+    try:
+        status = os.stat(clip.source)
+    except (OSError, ValueError):
+        return []
+    return [status.st_size, status.st_mtime_ns]

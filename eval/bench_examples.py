@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.errors import CorpusError
@@ -27,7 +27,7 @@ def spread(seconds: Mapping[int, float], count: int) -> set[int]:
 
 
 def write_examples(
-    pool: Pool | InlinePool, clips: Iterable[Clip], numbers: set[int], labels: Sequence[str], output: str
+    pool: Pool | InlinePool, clips: Mapping[int, Clip], labels: Sequence[str], output: str
 ) -> list[dict[str, Any]]:
     """Have the workers write `output`/audio/ENTRY/000.flac and so on; returns what `results.json` says of each clip.
 
@@ -35,11 +35,10 @@ def write_examples(
     """
     wanted = dict.fromkeys(labels, (SENT,))
     tasks: list[Task] = []
-    for number, clip in enumerate(clips):
-        if number in numbers:
-            into = (output, f"{len(tasks):03d}.flac")
-            job = Job(clip.id, clip.path, clip.source, clip.columns, clip.size, clip.problem, wanted, into)
-            tasks.append(Task(0, number, [job], False))
+    for number, clip in clips.items():
+        into = (output, f"{len(tasks):03d}.flac")
+        job = Job(clip.id, clip.path, clip.source, clip.columns, clip.size, clip.problem, wanted, into)
+        tasks.append(Task(0, number, [job], False))
     found = []
     for task, (example, *_) in pool.results(iter(tasks)):
         if not isinstance(example, Example):

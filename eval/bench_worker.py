@@ -21,7 +21,7 @@ from .metric import Family, Original
 from .playing import Played, Players, reason
 from .scoring import Scorer
 
-__all__ = ["SENT", "BenchWorker", "Example", "Job", "Scored", "Settings", "packed_codes", "unpacked_codes"]
+__all__ = ["SENT", "BenchWorker", "Example", "Job", "Scored", "Settings", "packed_codes", "said", "unpacked_codes"]
 
 SENT = "sent"  # the cell of what an entry sent: delay, bytes, codes
 STRIPS = 8  # streams of codes that an example shows
@@ -97,7 +97,7 @@ class BenchWorker:
         except Exception as error:  # a file can make a decoder raise anything; it must cost this clip alone
             return reason(error)
         job = clip if isinstance(clip, Job) else Job(clip.id, clip.path, clip.source)
-        original = Original(audio, self.rate, *_columns(clip.columns))
+        original = Original(audio, self.rate, *said(clip))
         if not job.example[0]:
             return self._score(job, original)
         try:
@@ -133,11 +133,11 @@ class BenchWorker:
         return f"audio/{self.names[label]}/{name}"
 
 
-def _columns(columns: Mapping[str, Any]) -> list[str | None]:
+def said(clip: Clip) -> list[str | None]:
     """Text, speaker and language of a clip, as the manifest says."""
+    held = {name: str(value) for name, value in clip.columns.items() if value not in (None, "")}
     names = (("text",), ("speaker", "speaker_id"), ("lang", "language"))
-    found = [next((columns[name] for name in choices if columns.get(name) not in (None, "")), None) for choices in names]
-    return [None if value is None else str(value) for value in found]
+    return [next((held[name] for name in choices if name in held), None) for choices in names]
 
 
 def _sent(played: Played) -> Cell:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import importlib.util
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..core.errors import VoxzooError
 from .cost import COSTS
-from .metric import Family, Metric
-from .metrics import FAMILIES, GROUPS, select
+from .metric import Family, Metric, installed
+from .metrics import GROUPS, by_name, select
 from .playing import CODER
 from .rates import RATES
 from .results import Column
@@ -32,7 +31,7 @@ class Choice:
 
     Attributes:
         families: of metrics, opened in the workers.
-        required: names of those that were asked for by name, so that a missing package is an error.
+        required: names of those that were asked for by name or checkpoint, so that a missing package is an error.
         checkpoints: family's name -> path.
         columns: all columns of the results, in order.
     """
@@ -48,14 +47,13 @@ class Choice:
 
     def sent_key(self) -> str:
         """Everything that the cell of what was sent depends on, besides clip and entry."""
-        return digest(
-            ["sent", 1, DELAY.definition, self.wants("rate") and [CODER, importlib.util.find_spec("constriction") is None]]
-        )
+        return digest(["sent", DELAY.definition, self.wants("rate") and [CODER, installed("constriction")]])
 
     def family_key(self, family: Family) -> str:
         """Everything that a family's cell depends on, besides clip and entry: definitions, versions, checkpoint."""
         definitions = [[metric.name, family.definition(metric)] for metric in family.metrics]
-        return digest([family.name, definitions, _file(self.checkpoints.get(family.name))])
+        checkpoint = self.checkpoints.get(family.name)
+        return digest([family.name, definitions, installed("voxzoo"), checkpoint and _stamps(checkpoint)])
 
 
 def choose(names: Sequence[str], checkpoints: Mapping[str, str]) -> Choice:
@@ -64,11 +62,13 @@ def choose(names: Sequence[str], checkpoints: Mapping[str, str]) -> Choice:
     Raises `VoxzooError` for names that are not there (with near matches), checkpoints that are no files, and a family that
     needs a checkpoint and has none.
     """
-    own = {metric.name: metric for metrics in OWN.values() for metric in metrics}
-    _check(names, own, checkpoints)
-    families = select([name for name in names if name not in own], checkpoints)
-    required = {f.name for f in families if f.name in names or any(m.name in names for m in f.metrics)}
-    columns = [_column(f, m) for f in families for m in f.metrics]
+    own = {metric.name for metrics in OWN.values() for metric in metrics}
+    families = select(names, checkpoints, own)
+    for name, path in checkpoints.items():
+        if not os.path.exists(path):
+            raise VoxzooError(f"the checkpoint of {name}, {path!r}, does not exist")
+    required = {f.name for f in families if by_name(f, names) or f.name in checkpoints}
+    columns = [_column(f, m) for f in families for m in _asked(f, names)]
     intrusive = any(family.intrusive for family in families)
     for group, metrics in OWN.items():
         whole = group in names or "all" in names or (group == "reconstruction" and intrusive)
@@ -77,21 +77,14 @@ def choose(names: Sequence[str], checkpoints: Mapping[str, str]) -> Choice:
         columns = [*mine, *columns] if per == "clip" else [*columns, *mine]
     if not columns:
         raise VoxzooError(f"nothing to measure; --metrics takes {', '.join(GROUPS)}, all, or names of metrics")
-    order = {group: i for i, group in enumerate(GROUPS)}
-    columns.sort(key=lambda column: order.get(column.group, len(order)))
+    columns.sort(key=lambda column: GROUPS.index(column.group))
     return Choice(tuple(families), frozenset(required), dict(checkpoints), tuple(columns))
 
 
-def _check(names: Sequence[str], own: Mapping[str, Metric], checkpoints: Mapping[str, str]) -> None:
-    known = {"all", *GROUPS, *own, *(f.name for f in FAMILIES), *(m.name for f in FAMILIES for m in f.metrics)}
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(GROUPS)} and all"
-            raise VoxzooError(f"no metric is called {name!r}: {hint}")
-    for name, path in checkpoints.items():
-        if not os.path.exists(path):
-            raise VoxzooError(f"the checkpoint of {name}, {path!r}, does not exist")
+def _asked(family: Family, names: Sequence[str]) -> list[Metric]:
+    """Metrics of a family that are columns: those named, where it is taken for single ones of them alone."""
+    whole = {"all", family.group, family.name} & {*names} or not by_name(family, names)
+    return [metric for metric in family.metrics if whole or metric.name in names]
 
 
 def _column(family: Family, metric: Metric) -> Column:
@@ -104,12 +97,11 @@ def _own(metric: Metric, group: str, per: str) -> Column:
     return Column(metric.name, metric.label, group, metric.unit, metric.better, metric.digits, metric.definition, per)
 
 
-def _file(path: str | None) -> Any:
-    """What tells a checkpoint from another of the same path."""
-    if path is None:
-        return None
-    status = os.stat(path)
-    return [os.path.realpath(path), status.st_size, status.st_mtime_ns]
+def _stamps(path: str) -> list[Any]:
+    """What tells a checkpoint, a file or a folder, from another of the same path."""
+    files = sorted(Path(path).rglob("*")) if os.path.isdir(path) else [Path(path)]
+    found = ((str(file), file.stat()) for file in files)
+    return [os.path.realpath(path), *([name, status.st_size, status.st_mtime_ns] for name, status in found)]
 
 
 def digest(data: Any) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.audio import Audio
@@ -25,19 +27,25 @@ from .playing import reason
 if TYPE_CHECKING:
     from ..core.model import Model
 
-__all__ = ["COSTS", "VERSION", "cost", "first_output", "measure"]
+__all__ = ["COSTS", "VERSION", "cost", "first_output", "machine", "measure"]
 
-VERSION = 1  # of the way it is measured
+VERSION = 2  # of the way it is measured
 SECONDS = 9.7  # of speech, at most
 BUDGET = 20.0  # seconds that the three rounds may take, about: a slow model is given less speech
 ROUNDS = 3
 BLOCK = 0.02  # seconds pushed at a time
 COMMAND = "from voxzoo.eval.cost import serve; serve()"
+CHARGED = (
+    "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True); "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)"
+)
+UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in which ru_maxrss counts
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 
 _TIMED = (
-    f"median of {ROUNDS} rounds over one clip of speech of at most {SECONDS} s (entries' `cost` says how long), one thread, in "
-    "a fresh process after a warm-up; below 1 is faster than real time. Anchors: the ffmpeg call with the start of its process"
+    f"median of {ROUNDS} rounds over one clip of speech at the codec's own rate, at most {SECONDS} s (entries' `cost` says how "
+    "long), one thread, in a fresh process after a warm-up; below 1 is faster than real time. Anchors: the call of ffmpeg with "
+    "the start of its process"
 )
 COSTS = (
     Metric("rtf_encode", "RTF encode", "s/s", "lower", f"real-time factor of encode: {_TIMED}", digits=3),
@@ -49,7 +57,8 @@ COSTS = (
     Metric("latency_algorithmic", "Latency", "ms", "lower", "what streaming encode and decode must wait for, as the model's "
            "facts state", digits=1),
     Metric("latency_first", "First sound", "ms", "lower", "time from the first sample going in to the first sample coming out "
-           "of streaming encoder and decoder, blocks of 20 ms arriving in real time: waiting and computing", digits=1),
+           "of streaming encoder and decoder, blocks of 20 ms arriving in real time: waiting and computing; median of "
+           f"{ROUNDS} rounds", digits=1),
 )  # fmt: skip
 
 
@@ -86,10 +95,11 @@ def measure(entrant: Entrant, device: str = "cpu") -> Cell:
 def _anchor(anchor: anchors.Anchor, speech: Audio) -> Cell:
     data = anchors.encode(anchor, speech)
     given = speech.resample(anchor.sample_rate)
+    calls = ((anchors.encode_command(anchor), anchors.pcm(anchor, given)), (anchors.decode_command(anchor), data))
     values = {
         "rtf_encode": _median(lambda: anchors.encode(anchor, given)) / speech.duration,
         "rtf_decode": _median(lambda: anchors.decode(anchor, data)) / speech.duration,
-        "peak_memory": _resident(resource.RUSAGE_CHILDREN),
+        "peak_memory": max(_memory_of(command, data) for command, data in calls),
     }
     reasons = {
         "parameters": "a classical codec has no trained parameters",
@@ -117,17 +127,17 @@ def _model(entrant: Entrant, device: str, speech: Audio) -> Cell:
     reasons: dict[str, str] = {}
     steps: tuple[tuple[str, Callable[[], float]], ...] = (
         ("rtf_decode", lambda: _median(lambda: model.decode(tokens)) / clip.duration),
-        ("latency_first", lambda: 1000 * first_output(model, speech, entrant.streams)),
+        ("latency_first", lambda: 1000 * _first(model, speech, entrant.streams)),
     )
     for name, step in steps:
         try:
             values[name] = step()
         except Exception as error:
             reasons[name] = reason(error)
-    peak = _resident()
-    values["peak_memory"] = torch.cuda.max_memory_allocated() / 1e6 if device.startswith("cuda") else peak - base
+    peak, gpu = _resident(), device.startswith("cuda")
+    values["peak_memory"] = torch.cuda.max_memory_allocated(device) / 1e6 if gpu else peak - base
     about = {"seconds": clip.duration, "base_memory": base, "peak_resident": peak, "threads": torch.get_num_threads(),
-             "device": device}  # fmt: skip
+             "device": torch.cuda.get_device_name(device) if gpu else device}  # fmt: skip
     return {"values": values, "reasons": reasons, "about": about}
 
 
@@ -158,6 +168,10 @@ def _median(call: Callable[[], Any]) -> float:
     return statistics.median(took)
 
 
+def _first(model: Model, speech: Audio, streams: int | None) -> float:
+    return statistics.median(first_output(model, speech, streams) for _ in range(ROUNDS))
+
+
 def first_output(model: Model, speech: Audio, streams: int | None = None) -> float:
     """Seconds until the first sample comes out when `speech` (at the model's rate) goes in, 20 ms at a time, in real time.
 
@@ -179,7 +193,26 @@ def first_output(model: Model, speech: Audio, streams: int | None = None) -> flo
     raise ValueError(f"no sound came out in {speech.duration:.1f} s")
 
 
-def _resident(who: int = resource.RUSAGE_SELF) -> float:
-    """Highest resident memory so far, in 10^6 bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(who).ru_maxrss * unit / 1e6
+def _memory_of(command: list[str], data: bytes) -> float:
+    """Highest resident memory of a command, in 10^6 bytes.
+
+    A process is charged with what its parent held when it was started, so a bare Python (some 10 MB) starts it.
+    """
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", CHARGED, *command], input=data, capture_output=True, check=True)
+    return int(done.stderr.split()[-1]) * UNIT / 1e6
+
+
+def _resident() -> float:
+    """Highest resident memory of this process so far, in 10^6 bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT / 1e6
+
+
+def machine() -> str:
+    """Processor and system, as far as they can be told."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    except OSError:
+        pass
+    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}"

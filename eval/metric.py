@@ -18,7 +18,7 @@ import numpy as np
 from ..core.audio import Audio
 from ..core.errors import MissingExtraError, VoxzooError
 
-__all__ = ["Family", "Group", "Measure", "Metric", "MetricError", "Original", "Pair"]
+__all__ = ["Family", "Group", "Measure", "Metric", "MetricError", "Original", "Pair", "installed"]
 
 Group = Literal["reconstruction", "mos", "intelligibility", "speaker", "cost", "rate"]
 T = TypeVar("T")
@@ -147,10 +147,13 @@ class Family:
 
     def definition(self, metric: Metric) -> str:
         """With the versions of the libraries that are installed here."""
-        parts = []
-        for package in self.packages:
-            try:
-                parts.append(f"{package} {version(package)}")
-            except PackageNotFoundError:
-                parts.append(f"{package} (not installed)")
+        parts = [f"{package} {installed(package) or '(not installed)'}" for package in self.packages]
         return metric.definition + (f" [{', '.join(parts)}]" if parts else "")
+
+
+def installed(package: str) -> str | None:
+    """Version of a distribution that is installed here, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["CODER", "Played", "Players", "reason"]
 
 CODER: Literal["adaptive"] = "adaptive"  # of the bitstream whose size is reported
-PROBE = 1000  # samples of silence that tell which resampler a model's tokens record
 
 
 @dataclass(eq=False)

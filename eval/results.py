@@ -12,9 +12,8 @@ from typing import Any
 
 from ..core.files import replacing
 from .bootstrap import holm, interval, paired
-from .journal import whole_file
 
-__all__ = ["FORMAT", "Column", "Scores", "paired_tests", "summary_of", "write_results", "write_scores"]
+__all__ = ["FORMAT", "Column", "Scores", "paired_tests", "summary_of", "write_scores"]
 
 FORMAT = "voxzoo.bench/1"
 
@@ -94,11 +93,6 @@ def _tests_of(
     for test, corrected in zip(tested, holm([test["p"] for test in tested]), strict=True):
         test["p"] = corrected
     return tests
-
-
-def write_results(results: Mapping[str, Any], path: Path) -> None:
-    """`results.json`, whole or not at all. Raises `OSError`."""
-    whole_file(path, json.dumps(results, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_scores(results: Mapping[str, Any], path: Path) -> None:

@@ -7,16 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from voxzoo import CorpusError
+from voxzoo import CorpusError, MissingExtraError
 from voxzoo.corpus import pool
 from voxzoo.corpus.clips import Clip, Row
 from voxzoo.corpus.plan import Task
-from voxzoo.corpus.pool import Pool
+from voxzoo.corpus.pool import InlinePool, Pool
 from voxzoo.corpus.worker import Settings
 
 STAND_IN = """
@@ -79,6 +79,46 @@ def test_workers_that_cannot_start_say_why(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(pool, "COMMAND", "raise SystemExit('no torch here')")
     with pytest.raises(CorpusError, match=r"cannot start \(exit status 1\): no torch here"):
         Pool(Settings("x"), 2)
+
+
+def test_errors_of_the_start_come_through_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse = "\nfrom voxzoo import MissingExtraError\ndef refuse(*given): raise MissingExtraError('gone', 'eval')\n"
+    monkeypatch.setattr(pool, "COMMAND", STAND_IN + refuse + "worker.Worker = refuse\n" + pool.COMMAND)
+    with pytest.raises(MissingExtraError, match=r"^`gone` is not installed; run: pip install 'voxzoo\[eval\]'$"):
+        Pool(Settings("", device="none"), 1)
+
+
+def test_in_this_process_there_is_one_thread_while_it_works() -> None:
+    import torch
+
+    seen: list[int] = []
+
+    class Worker:
+        info = None
+
+        def __init__(self) -> None:
+            seen.append(torch.get_num_threads())
+
+        def run(self, clips: Sequence[Clip]) -> list[str]:
+            seen.append(torch.get_num_threads())
+            return [""] * len(clips)
+
+    class Plain:
+        def __init__(self, device: str) -> None:
+            self.device = device
+
+        def start(self) -> Worker:
+            return Worker()
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        for device in ("cpu", "cuda"):
+            for _ in InlinePool(Plain(device)).results(tasks(3)):
+                assert torch.get_num_threads() == 3
+        assert seen == [1, 1, 3, 3]
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -20,8 +20,8 @@ import voxzoo
 from voxzoo import Audio, CorpusError, MissingExtraError, ModelError, UnknownModelError, VoxzooError
 from voxzoo.core.loading import load, random_model
 from voxzoo.core.weights import save_folder
-from voxzoo.eval import choice, metrics, playing
 from voxzoo.eval import journal as journals
+from voxzoo.eval import metrics, playing
 from voxzoo.eval.bench import Options, bench
 from voxzoo.eval.metric import Family, Metric, MetricError, Pair
 
@@ -241,8 +241,7 @@ def metric(name: str, **more: Any) -> Metric:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *families: Family) -> None:
-    for module in (metrics, choice):
-        monkeypatch.setattr(module, "FAMILIES", (*metrics.FAMILIES, *families))
+    monkeypatch.setattr(metrics, "FAMILIES", (*metrics.FAMILIES, *families))
 
 
 def test_the_original_has_a_row_where_no_reference_is_needed(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,32 +283,33 @@ def test_weighted_means_and_speaker_calibration(options: Options, monkeypatch: p
     assert calibration["pairs"] == [2, 4]
 
 
-@pytest.mark.parametrize(
-    ("given", "reason"),
-    [
-        ({"odd": float("nan")}, "the metric gave nan, which is no number"),
-        ({"odd": "too short for it"}, "too short for it"),
-        ({}, "the metric gave no value"),
-        (MetricError("there is no speech"), "there is no speech"),
-        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
-    ],
-)
-def test_a_metric_without_a_value_is_missing(
-    options: Options, monkeypatch: pytest.MonkeyPatch, given: Any, reason: str
-) -> None:
-    def odd(pair: Pair) -> Any:
-        if len(pair.decoded) != 6000:
-            return {"odd": 2.0}
-        if isinstance(given, Exception):
-            raise given
-        return given
+WITHOUT_VALUE: dict[str, tuple[Any, str]] = {
+    "nan": (float("nan"), "the metric gave nan, which is no number"),
+    "told": ("too short for it", "too short for it"),
+    "none": (None, "the metric gave no value"),
+    "error": (MetricError("there is no speech"), "there is no speech"),
+    "crash": (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+}
 
-    install(monkeypatch, Made("odd", "mos", (metric("odd"),), "", measure=odd))
-    results = bench(dataclasses.replace(options, metrics=("odd",)))
-    summary = results["entries"][0]["summary"]["odd"]
-    assert (summary["mean"], summary["count"], summary["missing"]) == (2.0, CLIPS - 1, {reason: 1})
-    assert results["clips"][0]["reasons"][options.models[0]] == {"odd": reason}
-    assert "odd" not in results["clips"][0]["values"][options.models[0]]
+
+def test_a_metric_without_a_value_is_missing(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(name: str, given: Any) -> Family:
+        def measure(pair: Pair) -> Any:
+            if len(pair.decoded) != 6000:
+                return {name: 2.0}
+            if isinstance(given, Exception):
+                raise given
+            return {} if given is None else {name: given}
+
+        return Made(name, "mos", (metric(name),), "", measure=measure)
+
+    install(monkeypatch, *(odd(name, given) for name, (given, _) in WITHOUT_VALUE.items()))
+    results = bench(dataclasses.replace(options, metrics=tuple(WITHOUT_VALUE)))
+    for name, (_, reason) in WITHOUT_VALUE.items():
+        summary = results["entries"][0]["summary"][name]
+        assert (summary["mean"], summary["count"], summary["missing"]) == (2.0, CLIPS - 1, {reason: 1})
+        assert results["clips"][0]["reasons"][options.models[0]][name] == reason
+        assert name not in results["clips"][0]["values"][options.models[0]]
 
 
 def test_a_missing_package_is_a_reason_in_a_group_and_an_error_by_name(
@@ -345,21 +345,18 @@ def test_a_model_that_crashes_on_one_clip(options: Options, monkeypatch: pytest.
     assert results["rejected"] == []
 
 
-@pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (lambda audio: Audio(np.full(len(audio), np.nan, np.float32), audio.sample_rate), "the model's sound holds NaN"),
-        (lambda audio: Audio(audio.samples[1:], audio.sample_rate), "the model gave back 1799 samples of 1800"),
-        (lambda audio: Audio(audio.samples + 100, audio.sample_rate), "decoding failed: samples: the peak is"),
-    ],
-)
-def test_sound_that_is_none_of_the_clip(
-    options: Options, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Audio], Audio], reason: str
-) -> None:
+SPOILT: dict[int, tuple[Callable[[Audio], Audio], str]] = {  # by samples of a clip at the model's rate
+    1800: (lambda audio: Audio(np.full(len(audio), np.nan, np.float32), audio.sample_rate), "the model's sound holds NaN"),
+    2040: (lambda audio: Audio(audio.samples[1:], audio.sample_rate), "the model gave back 2039 samples of 2040"),
+    2280: (lambda audio: Audio(audio.samples + 100, audio.sample_rate), "decoding failed: samples: the peak is"),
+}
+
+
+def test_sound_that_is_none_of_the_clip(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     def make(loaded: Any) -> dict[str, Any]:
         def decode(tokens: Any) -> Audio:
             audio = loaded.decode(tokens)
-            return spoil(audio) if len(audio) == 1800 else audio
+            return SPOILT[len(audio)][0](audio) if len(audio) in SPOILT else audio
 
         return {"decode": decode}
 
@@ -367,13 +364,22 @@ def test_sound_that_is_none_of_the_clip(
     results = bench(options)
     for entry in results["entries"]:
         for name in ("delay_ms", "si_sdr", "lsd"):
-            (told, count), *_ = entry["summary"][name]["missing"].items()
-            assert (count, entry["summary"][name]["count"]) == (1, CLIPS - 1)
-            assert told.startswith(reason)
+            summary = entry["summary"][name]
+            assert summary["count"] == CLIPS - len(SPOILT)
+            assert set(summary["missing"].values()) == {1}
+            for (_, reason), told in zip(SPOILT.values(), summary["missing"], strict=True):
+                assert told.startswith(reason)
         assert entry["tokens"]["clips"] == CLIPS
 
 
 # ---------------------------------------------------------------------- going on
+@pytest.fixture
+def copy(done: tuple[Options, dict[str, Any]], tmp_path: Path) -> Options:
+    """A finished run that a test may do to as it likes (but for its source)."""
+    shutil.copytree(done[0].output, tmp_path / "copy")
+    return dataclasses.replace(done[0], output=str(tmp_path / "copy"))
+
+
 def cut(output: str, share: float) -> int:
     """Leave so much of the record; returns how many whole lines remain."""
     record = Path(output) / ".voxzoo/record.jsonl"
@@ -384,13 +390,14 @@ def cut(output: str, share: float) -> int:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.99])
-def test_an_interrupted_run_goes_on_and_gives_the_same(options: Options, encodes: list[float], share: float) -> None:
-    whole = bench(options)
-    kept = cut(options.output, share)
-    encodes.clear()
-    assert bench(options) == whole
+def test_an_interrupted_run_goes_on_and_gives_the_same(
+    copy: Options, done: tuple[Options, dict[str, Any]], encodes: list[float], share: float
+) -> None:
+    kept = cut(copy.output, share)
+    assert bench(copy) == done[1]
     assert len(encodes) == CLIPS - kept + 2  # and the examples
-    assert bench(options) == whole
+    assert bench(copy) == done[1]
+    assert len(encodes) == CLIPS - kept + 4
 
 
 def test_more_entries_and_metrics_do_not_repeat_what_is_there(options: Options, encodes: list[float], model: str) -> None:
@@ -410,36 +417,85 @@ def test_more_entries_and_metrics_do_not_repeat_what_is_there(options: Options, 
     assert [entry["label"] for entry in fewer["entries"]] == [model]
 
 
-def test_workers_do_not_change_the_results(options: Options) -> None:
-    alone = bench(options)
-    shutil.rmtree(options.output)
-    assert without_times(bench(dataclasses.replace(options, workers=2))) == without_times(alone)
+def test_workers_do_not_change_the_results(done: tuple[Options, dict[str, Any]], tmp_path: Path) -> None:
+    import torch
+
+    options, alone = done
+    there = bench(dataclasses.replace(options, workers=2, output=str(tmp_path / "processes")))
+    assert without_times(there) == without_times(alone)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        here = bench(dataclasses.replace(options, output=str(tmp_path / "here")))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert without_times(here) == without_times(alone)
 
 
-def test_another_benchmark_is_not_mixed_in(options: Options, corpus: Path) -> None:
-    first = bench(options)
+def test_another_benchmark_is_not_mixed_in(copy: Options, done: tuple[Options, dict[str, Any]]) -> None:
     for changes, message in (
-        ({"source": str(corpus / "3.wav")}, r"is another source, or has changed: name another folder"),
+        ({"source": f"{copy.source}/3.wav"}, r"is another source, or has changed: name another folder"),
         ({"limit": 3}, r"\(7 clips\).*\(3 clips\)"),
         ({"rate": 16000}, "at 8000 Hz, this one is at 16000 Hz"),
         ({"resume": False}, "leave out --no-resume"),
+        ({"overwrite": True, "models": ("./nowhere",)}, "is not a model folder"),
     ):
-        with pytest.raises(CorpusError, match=message):
-            bench(dataclasses.replace(options, **changes))
-    assert json.loads((Path(options.output) / "results.json").read_text()) == first
-    results = bench(dataclasses.replace(options, limit=3, overwrite=True))
+        with pytest.raises(VoxzooError, match=message):
+            bench(dataclasses.replace(copy, **changes))
+    assert json.loads((Path(copy.output) / "results.json").read_text()) == done[1]
+    (Path(copy.output) / ".voxzoo/run.json").write_text("{")
+    with pytest.raises(CorpusError, match=r"no run\.json of this version"):
+        bench(copy)
+    results = bench(dataclasses.replace(copy, limit=3, examples=0, overwrite=True))
     assert results["about"]["clips"] == 3
+    assert not (Path(copy.output) / "audio").exists()
+
+
+def test_sound_that_was_replaced_is_measured_again(options: Options, corpus: Path, encodes: list[float], model: str) -> None:
+    options = dataclasses.replace(options, examples=0)
+    before = bench(options)
+    sound, rate = soundfile.read(corpus / "2.wav")
+    soundfile.write(corpus / "2.wav", sound[::-1], rate)
+    os.utime(corpus / "2.wav", ns=(1, 1))
+    encodes.clear()
+    after = bench(dataclasses.replace(options, models=(model,)))
+    assert encodes == [pytest.approx(3800 / 4000)]
+    changed = [a["values"][model] != b["values"][model] for a, b in zip(before["clips"], after["clips"], strict=True)]
+    assert changed == [i == 2 for i in range(CLIPS)]
+    encodes.clear()
+    both = bench(options)
+    assert len(encodes) == 1  # the other entry has nothing of the new sound
+    shutil.rmtree(options.output)
+    assert bench(options) == both
+
+
+def test_a_report_of_other_results_does_not_stay(copy: Options) -> None:
+    for name in ("report.html", "table.md"):
+        (Path(copy.output) / name).write_text("old")
+    bench(copy)
+    assert not (Path(copy.output) / "report.html").exists()
+    assert not (Path(copy.output) / "table.md").exists()
 
 
 def test_folders_that_are_not_ours(options: Options, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").write_text("precious")
-    with pytest.raises(CorpusError, match="files that are not of a benchmark"):
+    with pytest.raises(CorpusError, match="files that are not a benchmark"):
         bench(dataclasses.replace(options, overwrite=True))
     (tmp_path / "out/.voxzoo").mkdir()
     (tmp_path / "out/dataset.json").write_text("{}")
     with pytest.raises(CorpusError, match="holds token shards"):
         bench(options)
+
+
+def test_token_shards_do_not_go_into_a_benchmark(copy: Options, model: str) -> None:
+    from voxzoo.corpus.engine import Options as TokenizeOptions
+    from voxzoo.corpus.engine import tokenize
+
+    with pytest.raises(CorpusError, match="holds a benchmark"):
+        tokenize(TokenizeOptions(copy.source, copy.output, model, workers=0, overwrite=True, quiet=True))
+    assert (Path(copy.output) / "rejected.jsonl").exists()
 
 
 def test_two_runs_at_once(options: Options) -> None:
@@ -536,7 +592,10 @@ def test_silence_short_clips_stereo_and_other_rates(options: Options, corpus: Pa
         ({"metrics": ("si_srd",)}, VoxzooError, "no metric is called 'si_srd': did you mean 'si_sdr'"),
         ({"metrics": ("bitrate_nominl",)}, VoxzooError, "did you mean 'bitrate_nominal'"),
         ({"metrics": ()}, VoxzooError, "nothing to measure"),
-        ({"checkpoints": {"stoi": "/nowhere"}}, VoxzooError, "'/nowhere', does not exist"),
+        ({"checkpoints": {"utmos": "/nowhere"}}, VoxzooError, "'/nowhere', does not exist"),
+        ({"checkpoints": {"stoi": "/nowhere"}}, VoxzooError, "'stoi' takes no checkpoint; those that do are .*, utmos"),
+        ({"checkpoints": {"nisqa_mos": "/nowhere"}}, VoxzooError, "'nisqa_mos' takes no checkpoint; those that do are nisqa,"),
+        ({"metrics": ("utmos",)}, VoxzooError, "utmos needs an ONNX file .*: give it as --checkpoint utmos=PATH"),
         ({"rate": 4000}, VoxzooError, "rate=4000; expected at least 8000"),
         ({"workers": -1}, VoxzooError, "workers=-1"),
         ({"limit": 0}, VoxzooError, "limit=0"),
