@@ -76,12 +76,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(output: str, results: Mapping[str, Any]) -> None:
-    from ..eval.analysis_tables import saving_line, summary
+    from ..eval.analysis_tables import blocks
 
-    for rows in summary(results):
-        print(table(rows, right=range(1, len(rows[0]))), end="\n\n")
-    tokens = results["groups"].get("tokens", {})
-    if "streams" in tokens and (line := saving_line(tokens)):
-        print(line)
+    for name, section in results["groups"].items():
+        for block in blocks(name, section, short=True):
+            print(block if isinstance(block, str) else table(block, right=range(1, len(block[0]))), end="\n\n")
     groups = [name for name, section in results["groups"].items() if "missing" not in section]
     print(f"{os.path.join(output, 'analysis.md')}: {', '.join(groups) or 'nothing'} of {results['about']['model']}")

@@ -7,21 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..core.errors import MissingExtraError
+from .analysis_tables import FIGURES, REFERENCES, at
 
 __all__ = ["plots"]
 
-OF_STREAMS = {  # group: label, path of a figure, path of its chance
-    "speaker": (
-        ("speaker probe", "speaker_probe.accuracy", "speaker_probe.chance"),
-        ("gender probe", "gender_probe.accuracy", "gender_probe.chance"),
-        ("information", "information.value", "information.shuffled"),
-    ),
-    "phones": (
-        ("PNMI", "content.pnmi", "content.shuffled.pnmi"),
-        ("phone purity", "content.phone_purity", "content.shuffled.phone_purity"),
-        ("cluster purity", "content.cluster_purity", "content.shuffled.cluster_purity"),
-    ),
-}
 Line = tuple[str, list[float | None], list[float | None]]  # label, values, what chance gives
 SIZE = (6.4, 4.4)  # inches
 DPI = 120
@@ -41,7 +30,7 @@ def plots(results: Mapping[str, Any]) -> Iterator[tuple[str, str, bytes]]:
     if "missing" not in groups.get("robustness", {"missing": ""}):
         title = "Unit edit distance, stream 0"
         yield "robustness_distance", title, _png(title, _distances, groups["robustness"])
-    for name, figures in OF_STREAMS.items():
+    for name, figures in FIGURES.items():
         lines = _of_streams(groups.get(name, {}).get("streams", []), figures)
         if lines:
             yield (
@@ -50,10 +39,10 @@ def plots(results: Mapping[str, Any]) -> Iterator[tuple[str, str, bytes]]:
                 _png("By stream, and by chance (dotted)", _lines, ("stream", lines)),
             )
     layers = groups.get("layers", {})
-    for target in ("log_mel", "phones"):
+    for target, name in REFERENCES.items():
         lines = _of_layers(layers.get(target, {}))
         if lines:
-            title = f"Layers and {target.replace('_', '-')}, and by chance (dotted)"
+            title = f"Layers and {name}, and by chance (dotted)"
             yield f"layers_{target}", title, _png(title, _lines, ("layer", lines))
 
 
@@ -131,14 +120,8 @@ def _distances(axes: Any, section: Mapping[str, Any]) -> None:
     axes.set(xlabel="percent of units, length-weighted, de-duplicated")
 
 
-def _at(figures: Any, path: str) -> float | None:
-    for key in path.split("."):
-        figures = figures.get(key) if isinstance(figures, Mapping) else None
-    return figures if isinstance(figures, (int, float)) else None
-
-
 def _of_streams(streams: list[dict[str, Any]], figures: tuple[tuple[str, str, str], ...]) -> list[Line]:
-    lines = [(label, [_at(s, path) for s in streams], [_at(s, chance) for s in streams]) for label, path, chance in figures]
+    lines = [(label, [at(s, path) for s in streams], [at(s, chance) for s in streams]) for label, path, chance in figures]
     return [line for line in lines if any(value is not None for value in line[1])]
 
 

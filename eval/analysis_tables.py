@@ -1,4 +1,4 @@
-"""An analysis as text: Markdown with tables and definitions, and the short summary of the command line."""
+"""An analysis as text: the lines and tables of each group, which Markdown and the command line share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["markdown", "saving_line", "stream_rows", "summary"]
+__all__ = ["FIGURES", "REFERENCES", "Rows", "at", "blocks"]
+
+Rows = list[list[str]]  # the head first
 
 RATES = {
     "nominal": "nominal",
@@ -35,6 +37,24 @@ STREAM = {  # key: head of the column
     "bpe": "BPE saves",
 }
 SHARES = ("usage", "rarest20", "rarest20_used", "top20")
+FIGURES = {  # group: head, path of a figure, path of what chance gives
+    "speaker": (
+        ("same text", "same_text_distance.same_text", "same_text_distance.different_text"),
+        ("speaker probe", "speaker_probe.accuracy", "speaker_probe.chance"),
+        ("gender probe", "gender_probe.accuracy", "gender_probe.chance"),
+        ("information", "information.value", "information.shuffled"),
+    ),
+    "phones": (
+        ("PNMI", "content.pnmi", "content.shuffled.pnmi"),
+        ("phone purity", "content.phone_purity", "content.shuffled.phone_purity"),
+        ("cluster purity", "content.cluster_purity", "content.shuffled.cluster_purity"),
+        ("ABX within", "abx_within.error", "abx_within.shuffled"),
+        ("ABX across", "abx_across.error", "abx_across.shuffled"),
+    ),
+}
+PAIRS = {"ABX within": "abx_within.phone_pairs", "ABX across": "abx_across.phone_pairs"}  # what those are means over
+REFERENCES = {"log_mel": "log-mel", "phones": "phones"}  # that layers are compared with
+MEASURES = {"cka": "CKA", "cca": "CCA", "svcca": "SVCCA", "pwcca": "PWCCA"}
 SHORT = ("size", "usage", "perplexity", "entropy", "ngram", "gini", "rarest20", "zipf", "mean_run", "dedup_rate", "bpe")
 
 
@@ -46,13 +66,18 @@ def number(value: Any) -> str:
         return str(value)
     if isinstance(value, float) and math.isfinite(value) and value != int(value):
         digits = max(0, 3 - math.floor(math.log10(abs(value))))
-        return f"{value:.{min(digits, 6)}f}"
+        return f"{value:,.{min(digits, 6)}f}"
     return f"{int(value):,}"
 
 
 def percent(value: float | None) -> str:
     """A share as percent."""
     return "" if value is None else f"{100 * value:.1f} %"
+
+
+def decimal(value: float | None) -> str:
+    """Three decimals; "" for None."""
+    return "" if value is None else f"{value:.3f}"
 
 
 # ---------------------------------------------------------------------- tokens
@@ -93,153 +118,142 @@ def rate_rows(section: Mapping[str, Any]) -> list[list[str]]:
     return [["rate", "bit/s", "of nominal"], *rows]
 
 
-def saving_line(section: Mapping[str, Any]) -> str:
-    """What entropy coding saves, in a sentence; "" where there is no bitstream."""
-    saving = section["bitstream"].get("saving", {})
-    parts = ", ".join(f"{name} {percent(share)}" for name, share in saving.items())
-    return (
-        f"Entropy-coded bitstreams of {section['bitstream']['clips']} clips save against packed bits: {parts}." if parts else ""
-    )
-
-
-def _tokens(section: Mapping[str, Any]) -> Iterator[str]:
-    sample = section["sample"]
+def _tokens(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
+    sample, bitstream = section["sample"], section["bitstream"]
     yield (
         f"{number(section['clips'])} clips, {number(section['seconds'])} s, {number(section['tokens'])} tokens. For n-grams: "
         f"{number(sample['clips'])} clips ({percent(sample['share'])} of the tokens), {number(sample['held_out'])} held out."
     )
-    yield _table(rate_rows(section))
+    yield rate_rows(section)
     if "missing" in section["rates"]["ngram"]:
-        yield f"Held-out n-grams are missing: {section['rates']['ngram']['missing']}."
-    if "missing" in section["bitstream"]:
-        yield f"Bitstreams are missing: {section['bitstream']['missing']}."
+        yield f"Missing, held-out n-grams: {section['rates']['ngram']['missing']}."
+    if "missing" in bitstream:
+        yield f"Missing, bitstreams: {bitstream['missing']}."
     else:
-        yield saving_line(section)
-    yield _table(stream_rows(section))
-    yield "Entropies are in bits per token; `*`: plug-in estimate from too few pairs, too low."
+        saved = ", ".join(f"{name} {percent(share)}" for name, share in bitstream["saving"].items())
+        yield f"Entropy-coded bitstreams of {bitstream['clips']} clips save against packed bits: {saved}."
+    yield stream_rows(section, SHORT if short else tuple(STREAM))
+    lowest = " `*`: estimated from too few tokens, and too low; held-out n-grams and bitstreams are not."
+    biased = any(value is True for key, value in section["rates"].items() if key.endswith("_biased"))
+    yield "Entropies and n-grams are in bits per token." + (lowest if biased else "")
     if section["damaged"]:
         rows = [[d["shard"], "all" if d["clips"] is None else number(d["clips"]), d["reason"]] for d in section["damaged"]]
-        yield _table([["damaged shard", "clips left out", "reason"], *rows])
+        yield [["damaged shard", "clips left out", "reason"], *rows]
 
 
 # ---------------------------------------------------------------------- robustness
-def robustness_rows(section: Mapping[str, Any]) -> list[list[str]]:
+def robustness_rows(section: Mapping[str, Any]) -> Rows:
     """A row for each transform and check: unit edit distance in percent, frames that agree."""
     distances, agreements = section.get("unit_edit_distance", {}), section.get("agreement", {})
     chance = section.get("chance", {})
-    rows = [["disturbance", "UED, stream 0", "UED, frames", "agreement", "missing"]]
+    rows = [["disturbance", "UED, stream 0", "UED, frames", "agreement, stream 0", "agreement, all", "missing"]]
     entries = [(name, distances.get(name, {}), agreements.get(name, {})) for name in dict.fromkeys([*distances, *agreements])]
     entries.append(("(by chance)", chance.get("unit_edit_distance", {}), chance.get("agreement", {})))
     for name, distance, agreement in entries:
         coding = distance.get("deduplicated", {})
         values = [(coding.get("streams") or [{}])[0].get("weighted"), coding.get("frames", {}).get("weighted")]
         cells = ["" if value is None else f"{value:.1f} %" for value in values]
-        reason = distance.get("missing") or agreement.get("missing") or ""
-        rows.append([name, *cells, percent(agreement.get("share")), reason])
+        shares = [percent((agreement.get("streams") or [None])[0]), percent(agreement.get("share"))]
+        rows.append([name, *cells, *shares, distance.get("missing") or agreement.get("missing") or ""])
     return rows
 
 
-def _robustness(section: Mapping[str, Any]) -> Iterator[str]:
-    heard = f"{number(section.get('clips'))} clips, {number(section.get('seconds'))} s"
-    yield f"{heard}. UED: unit edit distance in percent of the clean units, length-weighted, de-duplicated."
-    yield _table(robustness_rows(section))
-
-
-# ---------------------------------------------------------------------- other sections
-def _any_section(section: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Figures by their names; lists and dicts of equal dicts as tables, a row each, one table for each figure they have."""
-    simple = [[key, _leaf(value)] for key, value in section.items() if not _is_nested(value)]
-    if simple:
-        yield _table([["figure", "value"], *simple])
-    for key, value in section.items():
-        here = f"{path}.{key}" if path else key
-        if _is_matrix(value):
-            yield f"**{here}**"
-            yield _table([["", *map(str, range(len(value[0])))], *([str(i), *map(number, row)] for i, row in enumerate(value))])
-        elif isinstance(value, list) and _is_nested(value):
-            yield from _rows({str(i): {k: v for k, v in row.items() if k != "stream"} for i, row in enumerate(value)}, here)
-        elif isinstance(value, Mapping) and value and all(isinstance(row, Mapping) for row in value.values()):
-            yield from _rows(value, here)
-        elif isinstance(value, Mapping) and value:
-            yield f"**{here}**"
-            yield from _any_section(value, here)
-
-
-def _is_nested(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(item, (list, Mapping)) for item in value))
-
-
-def _is_matrix(value: Any) -> bool:
-    return (
-        isinstance(value, list) and bool(value) and all(isinstance(row, list) and row and not _is_nested(row) for row in value)
+def _robustness(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
+    yield f"{number(section.get('clips'))} clips, {number(section.get('seconds'))} s."
+    rows = robustness_rows(section)
+    if short:
+        rows = [row[:-1] for row in rows if not row[-1] or row is rows[0]]
+    yield rows
+    yield (
+        "UED: unit edit distance in percent of the clean units, length-weighted, de-duplicated; lower is better. Agreement: "
+        "frames that keep their code; higher is better."
     )
 
 
-def _rows(rows: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Tables of rows that have the same figures, one for each figure that is itself a dict."""
-    keys = list(dict.fromkeys(key for row in rows.values() for key in row))
-    nested = [key for key in keys if any(isinstance(row.get(key), Mapping) for row in rows.values())]
-    parts = {path: {name: {k: v for k, v in row.items() if k not in nested} for name, row in rows.items()}}
-    parts |= {f"{path}: {key}": {name: row.get(key) or {} for name, row in rows.items()} for key in nested}
-    for title, part in parts.items():
-        flat = {name: dict(_leaves(row)) for name, row in part.items()}
-        heads = list(dict.fromkeys(head for row in flat.values() for head in row))
-        if heads:
-            yield f"**{title}**"
-            yield _table([["", *heads], *([name, *(_leaf(row.get(head)) for head in heads)] for name, row in flat.items())])
+# ---------------------------------------------------------------------- speaker, phones
+def _content(name: str, section: Mapping[str, Any]) -> Iterator[str | Rows]:
+    """A row for each stream and for the features before them, each figure with what chance gives beside it."""
+    rows = {str(stream["stream"]): stream for stream in section.get("streams", [])}
+    features = section.get("features", {})
+    if "missing" not in features and features:
+        rows[f"features ({features.get('layer')})"] = features
+    shown = [figure for figure in FIGURES[name] if any(at(row, figure[1]) is not None for row in rows.values())]
+    heads = [[head, "(chance)", *(["phone pairs"] if head in PAIRS else [])] for head, _, _ in shown]
+    table = [["stream", *(head for part in heads for head in part)]]
+    for row, figures in rows.items():
+        cells = [row]
+        for head, path, chance in shown:
+            cells += [_interval(figures, path), decimal(at(figures, chance))]
+            cells += [number(at(figures, PAIRS[head]))] if head in PAIRS else []
+        table.append(cells)
+    if shown:
+        yield table
+    yield from _lacking(name, rows, features)
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, Mapping):
-        yield path, value
-        return
-    for key, item in value.items():
-        yield from _leaves(item, f"{path}.{key}" if path else str(key))
+def _interval(figures: Mapping[str, Any], path: str) -> str:
+    """A figure, with its interval where it has one."""
+    low, high = (at(figures, f"{path.rpartition('.')[0]}.{end}") for end in ("low", "high"))
+    return decimal(at(figures, path)) + ("" if low is None else f" [{decimal(low)}, {decimal(high)}]")
 
 
-def _leaf(value: Any) -> str:
-    if isinstance(value, list):
-        if len(value) <= 32 and not _is_nested(value):
-            return ", ".join(number(item) for item in value)
-        return f"({len(value)} values in analysis.json)"
-    return number(value)
+def _lacking(name: str, rows: Mapping[str, Any], features: Mapping[str, Any]) -> Iterator[str]:
+    """What is missing and why, each reason once."""
+    lines = [f"Missing, features: {features['missing']}."] if "missing" in features else []
+    for head, path, _ in FIGURES[name]:
+        parts = [row.get(path.partition(".")[0]) or {} for row in rows.values()]
+        lines += [f"Missing, {head}: {part['missing']}." for part in parts if "missing" in part]
+    yield from dict.fromkeys(lines)
+
+
+def _speaker(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
+    yield f"{number(section.get('clips'))} clips of {number(section.get('speakers'))} speakers."
+    yield from _content("speaker", section)
+    yield (
+        "Same text: edits per unit between two readers of a text, (chance): of two texts; information: I(token; speaker) / "
+        "H(speaker). What exceeds chance tells of the speaker. In brackets: 95 % intervals."
+    )
+
+
+def _phones(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
+    left = "".join(f" Left out, {number(count)} clips: {reason}." for reason, count in section.get("left_out", {}).items())
+    yield f"{number(section.get('clips'))} clips with phones ({', '.join(section.get('source', []))}).{left}"
+    yield from _content("phones", section)
+    yield "PNMI and purities: higher is better; ABX errors: lower is better, and a mean over few phone pairs says little."
+
+
+# ---------------------------------------------------------------------- layers
+def _layers(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
+    names = section["layers"]
+    yield f"{number(section['frames'])} frames."
+    for reference, title in REFERENCES.items():
+        part = section[reference]
+        if "missing" in part:
+            yield f"Missing, {title}: {part['missing']}."
+            continue
+        measures = ("cka", "pwcca") if short else tuple(MEASURES)
+        rows = [["layer", "width", *(head for m in measures for head in (f"{MEASURES[m]}, {title}", "(chance)"))]]
+        for i, name in enumerate(names):
+            values = [decimal(part[key][m][i] if key else part[m][i]) for m in measures for key in ("", "shuffled")]
+            rows.append([f"{i} {name}", number(section["widths"][i]), *values])
+        yield rows
+    for name, reason in section.get("left_out", {}).items():
+        yield f"Left out, layer {name}: {reason}."
+    for measure, matrix in {} if short else section["between"].items():
+        yield f"{MEASURES[measure]} between layers:"
+        yield [["layer", *map(str, range(len(names)))], *([str(i), *map(decimal, row)] for i, row in enumerate(matrix))]
 
 
 # ---------------------------------------------------------------------- the whole
-def markdown(results: Mapping[str, Any], images: Sequence[tuple[str, str]] = ()) -> str:
-    """All of an analysis: about, a part for each group, plots (file name, title), definitions."""
-    about = results["about"]
-    source = ", ".join(f"{key}: {value}" for key, value in about["source"].items())
-    made = f"Model fingerprint {about['fingerprint']}. Voxzoo {about['voxzoo']}, numpy {about['numpy']}."
-    parts = [f"# Analysis of {about['model']}", f"Source: {source}. {made}"]
-    for name, section in results["groups"].items():
-        parts.append(f"## {name.capitalize()}")
-        if "missing" in section:
-            parts.append(f"Missing: {section['missing']}.")
-            continue
-        parts += {"tokens": _tokens, "robustness": _robustness}.get(name, _any_section)(section)
-        parts += [f"![{title}]({file})" for file, title in images if file.startswith(f"{name}_")]
-        parts.append("Definitions:")
-        parts.append("\n".join(f"- `{key}`: {text}." for key, text in results["definitions"][name].items()))
-    problems = about["problems"]
-    if problems:
-        parts += ["## Left out", "\n".join(f"- {id}: {reason}" for id, reason in problems.items())]
-    return "\n\n".join(parts) + "\n"
+def at(figures: Any, path: str) -> float | None:
+    """The number at a dotted path; None where there is none."""
+    for key in path.split("."):
+        figures = figures.get(key) if isinstance(figures, Mapping) else None
+    return figures if isinstance(figures, (int, float)) else None
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def summary(results: Mapping[str, Any]) -> list[list[list[str]]]:
-    """The tables of the command line."""
-    groups = results["groups"]
-    tables = []
-    if "missing" not in groups.get("tokens", {"missing": ""}):
-        tables += [rate_rows(groups["tokens"]), stream_rows(groups["tokens"], SHORT)]
-    if "missing" not in groups.get("robustness", {"missing": ""}):
-        rows = robustness_rows(groups["robustness"])
-        tables.append([row[:4] for row in rows if not row[4] or row is rows[0]])
-    return tables
+def blocks(name: str, section: Mapping[str, Any], short: bool = False) -> Iterator[str | Rows]:
+    """Lines and tables of a group; `short` for a terminal. A group without a result gives none."""
+    if "missing" not in section:
+        make = {"tokens": _tokens, "robustness": _robustness, "speaker": _speaker, "phones": _phones, "layers": _layers}
+        yield from make[name](section, short)

@@ -47,7 +47,7 @@ class Record:
 
     @cached_property
     def phones(self) -> tuple[list[Phone], str] | str:
-        """Phones of the clip and where they come from, or the reason why there are none. Alignment costs, so it is done once."""
+        """Phones of the clip and where they come from, or the reason why there are none; aligned once, since that costs."""
         return attempt(self._phones)
 
     def _phones(self) -> tuple[list[Phone], str]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from .clip_sample import HELD_OUT
 
-__all__ = ["DEFINITIONS", "ENOUGH_PAIRS", "ORDERS"]
+__all__ = ["DEFINITIONS", "ENOUGH", "ORDERS"]
 
 ORDERS = (1, 2, 3)  # of n-grams
-ENOUGH_PAIRS = 10  # pairs for each pair of used codes, below which plug-in conditional entropy is marked as too low
+ENOUGH = 10  # tokens for each used code, or pairs for each pair of them, below which a plug-in entropy is marked as too low
 
 DEFINITIONS = {
+    "seconds": "frames of the first stream over its frame rate",
     "nominal": "sum over streams of frame rate * log2 V, bits per second",
     "packed": "sum over streams of frame rate * ceil(log2 V), bits per second: codes in whole bits each",
-    "entropy": "H = -sum p log2 p of the codes of a stream, bits per token (plug-in: p is the share of occurrences); as a rate,"
-    " times frame rate and summed over streams",
+    "entropy": "H = -sum p log2 p of the codes of a stream, bits per token (plug-in: p is the share of occurrences); marked "
+    f"`biased` (too low) with fewer than {ENOUGH} tokens for each used code; as a rate, times frame rate, summed over streams",
     "conditional": "H(Z_t | Z_{t-1}) within a stream and a clip, plug-in, bits per token; marked `biased` (too low) with fewer "
-    f"than {ENOUGH_PAIRS} pairs for each pair of used codes; a table too large to hold (over 2^24 cells, or 2^26 in all) is "
+    f"than {ENOUGH} pairs for each pair of used codes; a table too large to hold (over 2^24 cells, or 2^26 in all) is "
     "counted on the sample of clips (`conditional_from`)",
     "cross_codebook": "H(Z_k | Z_{k-1} of the same time), plug-in, marked `biased` likewise; at unequal rates: frame t of "
     "stream k with frame floor(t * rate_{k-1} / rate_k) of stream k-1; the rate is that of stream 0's entropy plus these",

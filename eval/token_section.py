@@ -67,9 +67,9 @@ def bpe_section(statistics: TokenStatistics, tokens: int = BPE_TOKENS, merges: i
         return [{"missing": "byte-pair encoding needs at least two clips, one of them held out"}] * statistics.streams
     found = []
     for k, size in enumerate(statistics.sizes):
-        raw = [_first(clips, k, most) for clips, most in ((train, tokens), (test, tokens // 5))]
-        single = [[codes[np.flatnonzero(np.diff(codes.astype(np.int64), prepend=-1))] for codes in part] for part in raw]
-        found.append({**bpe_gain(*raw, size, merges), "deduplicated": bpe_gain(*single, size, merges)})
+        learnt, applied = _first(train, k, tokens), _first(test, k, tokens // 5)
+        once = bpe_gain(_deduplicated(learnt), _deduplicated(applied), size, merges)
+        found.append({**bpe_gain(learnt, applied, size, merges), "deduplicated": once})
     return found
 
 
@@ -77,3 +77,7 @@ def _first(clips: Sequence[SampledClip], k: int, tokens: int) -> list[np.ndarray
     """Codes of stream k of the first clips that hold at least so many tokens together."""
     held = np.cumsum([len(clip.codes[k]) for clip in clips])
     return [clip.codes[k] for clip in clips[: int(np.searchsorted(held, tokens)) + 1]]
+
+
+def _deduplicated(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [codes[np.flatnonzero(np.diff(codes.astype(np.int64), prepend=-1))] for codes in clips]

@@ -15,7 +15,7 @@ from .entropy import conditional_entropy, conditional_entropy_of_pairs, entropy
 from .imbalance import gini, lorenz, share_of_most_used, share_of_rarest, zipf_slope
 from .ngrams import ngram_bits
 from .pairs import Pairs, PairTable, across_streams, within_stream
-from .token_definitions import ENOUGH_PAIRS, ORDERS
+from .token_definitions import ENOUGH, ORDERS
 from .token_statistics import TokenStatistics
 from .usage import dead_codes, growth, usage
 
@@ -58,6 +58,7 @@ def _stream(statistics: TokenStatistics, k: int) -> dict[str, Any]:
         "rate": float(rate),
         "tokens": int(counts.sum()),
         "entropy": round(bits, PRECISION),
+        "entropy_biased": int(counts.sum()) < ENOUGH * len(used),
         **_conditional(statistics, k),
         **_cross(statistics, k),
         "ngram": _ngrams(statistics, k),
@@ -112,7 +113,7 @@ def _named(name: str, table: PairTable | None, pairs: Pairs | None, size: int) -
         f"{name}_entropy": None if bits is None else round(bits, PRECISION),
         f"{name}_pairs": count,
         f"{name}_from": source,
-        f"{name}_biased": count < ENOUGH_PAIRS * used,
+        f"{name}_biased": count < ENOUGH * used,
     }
 
 
@@ -156,11 +157,14 @@ def _rates(statistics: TokenStatistics, streams: Sequence[dict[str, Any]]) -> di
     missing = [stream["ngram"] for stream in streams if "missing" in stream["ngram"]]
     ngram = missing[0] if missing else {str(n): total([s["ngram"][str(n)] for s in streams]) for n in ORDERS}
     cross = [streams[0]["entropy"], *(stream["cross_codebook_entropy"] for stream in streams[1:])]
-    biased = {name: any(s.get(f"{name}_biased", False) for s in streams) for name in ("conditional", "cross_codebook")}
+    biased = {
+        name: any(s.get(f"{name}_biased", False) for s in streams) for name in ("entropy", "conditional", "cross_codebook")
+    }
     return {
         "nominal": total([math.log2(size) for size in statistics.sizes]),
         "packed": total([float((size - 1).bit_length()) for size in statistics.sizes]),
         "entropy": total([stream["entropy"] for stream in streams]),
+        "entropy_biased": biased["entropy"],
         "conditional": total([stream["conditional_entropy"] for stream in streams]),
         "conditional_biased": biased["conditional"],
         "cross_codebook": total(cross),

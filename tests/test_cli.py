@@ -22,6 +22,8 @@ LIGHT = [
     "encode --help",
     "tokenize --help",
     "train --help",
+    "analyze --help",
+    "bench --help",
 ]
 
 
