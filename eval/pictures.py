@@ -15,7 +15,7 @@ import numpy as np
 from ..core.audio import Audio
 from ..core.errors import AudioError
 
-__all__ = ["LEVELS", "Scale", "levels", "palette", "png", "scale_of", "spectrogram", "to_png"]
+__all__ = ["LEVELS", "Scale", "levels", "palette", "png", "scale_of", "spectrogram"]
 
 WINDOW = 0.032  # seconds
 HOP = 0.010
@@ -84,8 +84,3 @@ def png(indices: np.ndarray, colours: np.ndarray) -> bytes:
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def to_png(audio: Audio, scale: Scale) -> bytes:
-    """The spectrogram of a clip as PNG."""
-    return png(levels(spectrogram(audio), scale), palette())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ def page_data(results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     `values[metric][entry]` lists the values clip by clip, and `reasons` holds [clip, entry, metric, text] where there is a
     reason instead; entries and metrics go by their number. Sound is read from `folder`; a file that is missing or damaged is
-    a track with the reason.
+    a track with the reason. Paths are told as seen from beside the source's folder, for pages are passed on.
     """
+    results = _without_places(results, folder)
     clips = results.get("clips") or []
     labels = [entry["label"] for entry in results["entries"]]
     names = [metric["name"] for metric in results["metrics"]]
@@ -42,6 +44,32 @@ def page_data(results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "spectrogram": {"low": scale.low, "high": scale.high, "palette": palette().tolist(), "levels": LEVELS},
         "notes": {"statistics": results["about"].get("statistics") or DEFINITION, "tokens": DEFINITIONS},
     }
+
+
+def _without_places(results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The results without the folders that this machine keeps the source, the run and local models in.
+
+    Of the source's path its name and its folder's stay, as do those of checkpoints and weights; texts that hold such a
+    path (reasons of all kinds) are cut alike.
+    """
+    about = dict(results["about"])
+    source, arguments = about.get("source") or {}, about.get("arguments") or {}
+    given = [source.get("path"), *(path for key in ("checkpoints", "weights") for path in (arguments.get(key) or {}).values())]
+    paths = [*(Path(path) for path in given if isinstance(path, str)), folder.absolute()]
+    places = sorted({f"{path.parent.parent}/" for path in paths if path.is_absolute()} - {"/"}, key=len, reverse=True)
+    if not places:
+        return dict(results)
+    pattern = re.compile("|".join(map(re.escape, places)))
+
+    def cut(data: Any) -> Any:
+        if isinstance(data, str):
+            return pattern.sub("", data)
+        if isinstance(data, Mapping):
+            return {key: cut(value) for key, value in data.items()}
+        return [cut(value) for value in data] if isinstance(data, (list, tuple)) else data
+
+    return {**results, **{key: cut(results[key]) for key in ("about", "entries", "rejected") if results.get(key)},
+            "clips": [{**clip, "reasons": cut(clip.get("reasons"))} for clip in results.get("clips") or []]}  # fmt: skip
 
 
 def _number(clip: Mapping[str, Any], label: str, name: str) -> float | None:
@@ -69,7 +97,7 @@ def _examples(
     for example in examples:
         decoded = {label: example["decoded"][label] for label in labels if label in example["decoded"]}
         files = {"original": example["original"], **decoded}
-        tracks = [_track(label, folder / path, example["codes"].get(label), rate) for label, path in files.items()]
+        tracks = [_track(label, folder, path, example["codes"].get(label), rate) for label, path in files.items()]
         shown.append({"id": example["id"], "seconds": example["seconds"], "tracks": tracks})
         pictures += [track["picture"] for track in tracks if track["picture"] is not None]
     scale, colours = scale_of(pictures), palette()
@@ -79,14 +107,15 @@ def _examples(
     return shown, scale
 
 
-def _track(label: str, path: Path, codes: Any, rate: int) -> dict[str, Any]:
+def _track(label: str, folder: Path, name: str, codes: Any, rate: int) -> dict[str, Any]:
     """`picture` is still the array: its colours hang on all the pictures, which are all drawn at `rate` Hz."""
     track: dict[str, Any] = {"label": label, "codes": codes, "audio": None, "picture": None, "problem": ""}
     try:
+        path = folder / name
         audio, data = Audio.read(path, rate), path.read_bytes()
         return {**track, "audio": _base64(data), "picture": spectrogram(audio)}
     except (AudioError, OSError) as error:
-        return {**track, "problem": str(error)}
+        return {**track, "problem": str(error).replace(f"{folder}/", "")}
 
 
 def _base64(data: bytes) -> str:

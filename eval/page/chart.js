@@ -42,7 +42,7 @@ function around(values, { log = false, margin = 0.06 } = {}) {
   return log ? [10 ** (low - pad), 10 ** (high + pad)] : [low - pad, high + pad];
 }
 
-// spec: {label, x, y: {domain, log, label, format}, ratio, square, draw(g, sx, sy, width)}
+// spec: {label, role, x, y: {domain, log, label, format}, ratio, draw(g, sx, sy, root)}
 function chart(box, spec) {
   box.spec = spec;
   if (!box.watched) {
@@ -61,7 +61,7 @@ function paint(box) {
   const left = 52, right = 14, top = 12, bottom = 44;
   const sx = scale(spec.x, [left, width - right]);
   const sy = scale(spec.y, [height - bottom, top]);
-  const root = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spec.label });
+  const root = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: spec.role || "img", "aria-label": spec.label });
   root.append(axes(spec, sx, sy, { width, height, left, right, top, bottom }));
   const marks = svg("g");
   root.append(marks);

@@ -68,10 +68,11 @@ function curveSpec(data, list, metric, [, text, rate]) {
   const ys = all.flatMap((p) => [p.y, p.summary.low ?? p.y, p.summary.high ?? p.y]).concat(line === null ? [] : [line]);
   return {
     label: `${metric.label} over rate`,
+    role: "group", // its marks are named one by one
     x: { domain: around(all.map((p) => p.x), { log: true, margin: 0.05 }), log: true, label: `kbit/s, ${text.toLowerCase()}` },
     y: { domain: around(ys), label: `${metric.label}${unitOf(metric) ? ` (${unitOf(metric)})` : ""}` },
     draw(g, sx, sy, root) {
-      if (line !== null) g.append(svg("line", { class: "reference", x1: 52, x2: root.clientWidth - 14 || 600, y1: sy(line), y2: sy(line), "data-tip": `as recorded: ${number(line, metric.digits)}` }));
+      if (line !== null) g.append(svg("line", { class: "reference", x1: 52, x2: root.width.baseVal.value - 14, y1: sy(line), y2: sy(line), "data-tip": `as recorded: ${number(line, metric.digits)}` }));
       for (const { series, points: own } of points) g.append(drawSeries(series, own, metric, sx, sy));
     },
   };

@@ -1,6 +1,7 @@
 // Examples to listen to: one clip, all entries, one position. Choosing another track goes on at the same instant.
 
 const STRIP = 7; // pixels of a stream's row
+const MOST = 30; // dB of difference that have a colour
 
 function examples(section, data) {
   if (!data.examples.length) {
@@ -15,18 +16,23 @@ function examples(section, data) {
   } });
   section.append(
     el("p", { class: "note" }, "Choose a track with a tap or, while it plays, with the up and down keys: it goes on where the other one was. Touch a spectrogram to go to that instant."),
-    el("div", { class: "tools" }, el("label", { class: "chip" }, difference, el("span", {}, "Difference from the original")), colourBar(data)),
+    el("div", { class: "tools" }, el("label", { class: "chip" }, difference, el("span", {}, "Difference from the original")), colourBars(data)),
     ...data.examples.map((example, i) => exampleCard(data, example, i, plays)),
     el("p", { class: "note" }, `Spectrograms: Hann window of 32 ms, 0 to ${short(data.about.rate / 2000)} kHz from bottom to top, linear; dB re a full-scale sine, ${number(low, 0)} to ${number(high, 0)} in all of them. `
-      + "Difference: level minus that of the original, \u221230 to +30 dB, drawn by the page. Below: the codes of the first streams (the first on top), one colour for each code."));
+      + "Difference: level minus that of the original, drawn by the page. Below: the codes of the first streams (the first on top), one colour for each code."));
 }
 
-function colourBar(data) {
+// Which colour is which level, and which difference.
+function colourBars(data) {
   const { palette, low, high } = data.spectrogram;
-  const canvas = el("canvas", { width: palette.length, height: 1, "aria-hidden": "true" });
-  const pen = canvas.getContext("2d");
-  palette.forEach(([r, g, b], i) => { pen.fillStyle = `rgb(${r},${g},${b})`; pen.fillRect(i, 0, 1, 1); });
-  return el("span", { class: "bar" }, number(low, 0), canvas, `${number(high, 0)} dB`);
+  const bar = (kind, from, colours, to) => {
+    const canvas = el("canvas", { width: colours.length, height: 1, "aria-hidden": "true" });
+    const pen = canvas.getContext("2d");
+    colours.forEach(([r, g, b], i) => { pen.fillStyle = `rgb(${r},${g},${b})`; pen.fillRect(i, 0, 1, 1); });
+    return el("span", { class: `bar ${kind}` }, from, canvas, `${to} dB`);
+  };
+  const shares = Array.from({ length: 61 }, (_, i) => differenceColour((i - 30) / 30));
+  return [bar("level", number(low, 0), palette, number(high, 0)), bar("change", `\u2212${MOST}`, shares, `+${MOST}`)];
 }
 
 function exampleCard(data, example, index, plays) {
@@ -88,12 +94,15 @@ function drawDifference(canvas, own, other, decibels) {
   const pen = canvas.getContext("2d");
   const pixels = pen.createImageData(canvas.width, canvas.height);
   own.forEach((level, i) => {
-    const share = Math.max(-1, Math.min(1, ((level - other[i]) * decibels) / 30));
-    const end = share > 0 ? [178, 24, 43] : [33, 102, 172];
-    for (let c = 0; c < 3; c += 1) pixels.data[4 * i + c] = 247 + (end[c] - 247) * Math.abs(share);
-    pixels.data[4 * i + 3] = 255;
+    const share = Math.max(-1, Math.min(1, ((level - other[i]) * decibels) / MOST));
+    pixels.data.set([...differenceColour(share), 255], 4 * i);
   });
   pen.putImageData(pixels, 0, 0);
+}
+
+// Blue for less than the original, red for more.
+function differenceColour(share) {
+  return (share > 0 ? [178, 24, 43] : [33, 102, 172]).map((end) => 247 + (end - 247) * Math.abs(share));
 }
 
 // Colours far apart for neighbouring codes; every stream stretched over the whole clip, whatever its rate.
@@ -112,7 +121,7 @@ function tokenStrip(codes) {
 
 function makePlayer(example, rows, plays) {
   const state = { row: rows.find((row) => row.track.audio), sound: null, at: 0 };
-  const clock = el("output", {}, "");
+  const clock = el("output", { "aria-live": "off" }, ""); // it changes all the time
   const seek = el("input", { type: "range", min: 0, max: example.seconds, step: 0.01, value: 0, "aria-label": "Position" });
   const button = el("button", { type: "button", class: "play", "aria-label": "Play", disabled: !state.row, onclick: () => (playing() ? stop() : play()) });
   const playing = () => state.sound !== null && !state.sound.paused;
@@ -120,6 +129,7 @@ function makePlayer(example, rows, plays) {
     if (playing()) state.at = state.sound.currentTime;
     seek.value = state.at;
     clock.textContent = `${number(state.at, 1)} / ${number(example.seconds, 1)} s`;
+    seek.setAttribute("aria-valuetext", clock.textContent);
     for (const row of rows) for (const head of row.heads) head.style.left = `${(100 * state.at) / example.seconds}%`;
     if (playing()) requestAnimationFrame(show);
   };

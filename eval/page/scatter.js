@@ -8,7 +8,7 @@ function scatter(section, data) {
   }
   const coded = data.entries.filter((e) => e.kind !== "original");
   const state = { metric: headline(metrics).name, a: coded[0].label, b: coded[1].label };
-  const box = el("div", { class: "chart square" });
+  const box = el("div", { class: "chart" });
   const facts = el("div", { class: "facts" });
   const draw = () => {
     const metric = metrics.find((m) => m.name === state.metric);
@@ -96,9 +96,9 @@ function testOf(data, metric, a, b) {
 
 const pValue = (p) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
 
-function chance({ p, p_alone: alone, reason }) {
-  if (p === null || p === undefined) return reason || "not tested";
-  return pValue(p) + (typeof alone === "number" && alone !== p ? ` corrected for all pairs, ${pValue(alone)} alone` : "");
+function chance({ p, p_alone: alone, reason, count }) {
+  if (p === null || p === undefined) return reason || `${count} clips; not tested`;
+  return pValue(p) + (typeof alone === "number" && alone !== p ? ` corrected for all pairs, ${pValue(alone)} alone` : "") + `, ${count} clips`;
 }
 
 function pairFacts(data, metric, points, { a, b }) {
@@ -109,7 +109,7 @@ function pairFacts(data, metric, points, { a, b }) {
   if (test && test.difference !== null) {
     lines.push(el("p", { class: "big" }, `${test.difference > 0 ? "+" : ""}${number(test.difference, digits)}`, el("small", {}, ` ${unitOf(metric)}`)));
     if (test.low !== null) lines.push(el("p", {}, `95 % interval ${number(test.low, digits)} to ${number(test.high, digits)}`));
-    lines.push(el("p", {}, `${chance(test)}, ${test.count} clips`));
+    lines.push(el("p", {}, chance(test)));
   } else lines.push(el("p", {}, a === b ? "Choose two different entries." : "This pair was not tested."));
   if (metric.better && a !== b) lines.push(el("p", {}, named(b), ` is better on ${wins} of ${points.length} clips.`));
   lines.push(el("p", { class: "note" }, "Above the diagonal the entry going up has the greater value. Touch a point for its clip; with the figure in focus, arrow keys walk through the clips."));

@@ -31,8 +31,9 @@ const metricHead = (metric) => [el("span", { class: "metric" }, metric.label, ar
   el("span", { class: "unit" }, unitOf(metric))];
 
 function entryCell(entry) {
-  const kind = entry.kind === "model" ? "" : el("span", { class: "kind" }, entry.kind === "anchor" ? "anchor" : "as recorded");
-  return el("th", { scope: "row" }, named(entry.label), kind);
+  const kind = { anchor: "anchor", original: "as recorded" }[entry.kind];
+  const rate = entry.bitrate ? `${short(entry.bitrate / 1000)}\u00a0kbit/s` : "";
+  return el("th", { scope: "row" }, named(entry.label), el("span", { class: "kind" }, [kind, rate].filter(Boolean).join(", ")));
 }
 
 // Shown digits of the best mean of an entry that is a codec: equal to the digits is equally good.
