@@ -33,7 +33,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--groups", type=_names, metavar="G,G", help="tokens,robustness,speaker,phones,layers (see below)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes; 0: this one alone (default: all cores)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N clips of the source (default: all)")
-    note = "clips, drawn at random, for all groups but tokens (default: 500 of shards, 50 of sound)"
+    note = "clips, drawn at random, for all groups but tokens, of each the first minute (default: 500 of shards, 50 of sound)"
     parser.add_argument("--clips", type=int, metavar="N", help=note)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random (default: 0)")
     parser.add_argument("--noise", metavar="SOURCE", help="recorded noise for robustness: folder, manifest, ...")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,13 +16,14 @@ import numpy as np
 
 from ..core.audio import Audio
 from ..core.errors import CorpusError, ModelError, VoxzooError
+from ..core.facts import Facts
 from ..core.resampling import SOXR
 from ..corpus.clips import Clip, printable
 from ..corpus.shards import Dataset, open_dataset
 from .attempts import attempt
 from .record import Record
 from .row_groups import row_groups
-from .shard_clips import sample_clips
+from .shard_clips import ShardClip, sample_clips
 
 if TYPE_CHECKING:
     from ..core.model import Model
@@ -45,7 +47,8 @@ class Options:
         groups: of `analysis.GROUPS`; None: tokens, and robustness where there is a model.
         workers: processes that tokenize and count; 0: this one alone; None: as many as there are cores.
         limit: only the first so many clips.
-        clips: so many clips, drawn at random, for the groups that look at single clips; None: 500 of shards, 50 of sound.
+        clips: so many clips, drawn at random, for the groups that look at single clips, of each the first minute; None: 500
+            of shards, 50 of sound.
         seed: of all that is random.
         noise, rir: sources of recorded noise and of room responses, for robustness.
         weights, device, resampler: as `voxzoo.load` takes them.
@@ -99,11 +102,10 @@ class ShardInput:
 
     @cached_property
     def records(self) -> list[Record]:
-        """Clips drawn at random, without sound."""
+        """Clips drawn at random, without sound; of long ones the first minute."""
         clips = sample_clips(self.dataset, self.options.clips or SHARD_CLIPS, self.options.seed, self.options.limit)
         root = _folder(str((self.dataset.about.get("source") or {}).get("path", "")))
-        facts = self.dataset.facts
-        return [Record(c.id, None, [z[0] for z in c.tokens.codes], facts, _rooted(c.columns, root)) for c in clips]
+        return [_record_of_shard(clip, self.dataset.facts, root) for clip in clips]
 
 
 class SoundInput:
@@ -189,6 +191,18 @@ def _split(label: str) -> tuple[str, int | None]:
     return (name, int(streams)) if colon and streams.isdigit() else (label, None)
 
 
+def _record_of_shard(clip: ShardClip, facts: Facts, root: str) -> Record:
+    long = clip.tokens.durations[0] > LONGEST
+    ends = [math.ceil(LONGEST * rate) if long else None for rate in facts.frame_rates]
+    codes = [stream[0, :end].copy() for stream, end in zip(clip.tokens.codes, ends, strict=False)]
+    return Record(clip.id, None, codes, facts, _rooted(_without_text(clip.columns) if long else clip.columns, root))
+
+
+def _without_text(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of a clip that was cut: its text says more than is left."""
+    return {key: value for key, value in columns.items() if key != "text"}
+
+
 def _folder(source: str) -> str:
     return source if os.path.isdir(source) else os.path.dirname(source)
 
@@ -208,8 +222,7 @@ def _drawn(clips: Iterable[Clip], total: int, count: int, seed: int) -> list[Cli
 
 
 def _read(clips: Sequence[Clip]) -> tuple[list[tuple[Clip, Audio]], dict[str, str]]:
-    """The clips that can be read, with their sound (of long ones the first minute, and then without `text`, which would be
-    of more than that); and the reason for each of the others, by id."""
+    """The clips that can be read with their sound, of long ones the first minute; and why the others cannot, by id."""
     read, problems = [], {}
     for clip in clips:
         try:
@@ -221,7 +234,7 @@ def _read(clips: Sequence[Clip]) -> tuple[list[tuple[Clip, Audio]], dict[str, st
             continue
         if audio.duration > LONGEST:
             audio = Audio(audio.samples[: round(LONGEST * audio.sample_rate)].copy(), audio.sample_rate)
-            clip = replace(clip, columns={key: value for key, value in clip.columns.items() if key != "text"})
+            clip = replace(clip, columns=_without_text(clip.columns))
         read.append((clip, audio))
     return read, problems
 
