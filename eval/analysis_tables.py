@@ -37,7 +37,7 @@ STREAM = {  # key: head of the column
     "bpe": "BPE saves",
 }
 SHARES = ("usage", "rarest20", "rarest20_used", "top20")
-FIGURES = {  # group: head, path of a figure, path of what chance gives
+FIGURES = {  # group: head, path of a figure, path of what chance gives (ABX: 0.5)
     "speaker": (
         ("same text", "same_text_distance.same_text", "same_text_distance.different_text"),
         ("speaker probe", "speaker_probe.accuracy", "speaker_probe.chance"),
@@ -48,8 +48,8 @@ FIGURES = {  # group: head, path of a figure, path of what chance gives
         ("PNMI", "content.pnmi", "content.shuffled.pnmi"),
         ("phone purity", "content.phone_purity", "content.shuffled.phone_purity"),
         ("cluster purity", "content.cluster_purity", "content.shuffled.cluster_purity"),
-        ("ABX within", "abx_within.error", "abx_within.shuffled"),
-        ("ABX across", "abx_across.error", "abx_across.shuffled"),
+        ("ABX within", "abx_within.error", ""),
+        ("ABX across", "abx_across.error", ""),
     ),
 }
 PAIRS = {"ABX within": "abx_within.phone_pairs", "ABX across": "abx_across.phone_pairs"}  # what those are means over
@@ -178,13 +178,13 @@ def _content(name: str, section: Mapping[str, Any]) -> Iterator[str | Rows]:
     if "missing" not in features and features:
         rows[f"features ({features.get('layer')})"] = features
     shown = [figure for figure in FIGURES[name] if any(at(row, figure[1]) is not None for row in rows.values())]
-    heads = [[head, "(chance)", *(["phone pairs"] if head in PAIRS else [])] for head, _, _ in shown]
+    heads = [[head, "phone pairs" if head in PAIRS else "(chance)"] for head, _, _ in shown]
     table = [["stream", *(head for part in heads for head in part)]]
     for row, figures in rows.items():
         cells = [row]
         for head, path, chance in shown:
-            cells += [_interval(figures, path), decimal(at(figures, chance))]
-            cells += [number(at(figures, PAIRS[head]))] if head in PAIRS else []
+            beside = number(at(figures, PAIRS[head])) if head in PAIRS else decimal(at(figures, chance))
+            cells += [_interval(figures, path), beside]
         table.append(cells)
     if shown:
         yield table
@@ -219,7 +219,7 @@ def _phones(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
     left = "".join(f" Left out, {number(count)} clips: {reason}." for reason, count in section.get("left_out", {}).items())
     yield f"{number(section.get('clips'))} clips with phones ({', '.join(section.get('source', []))}).{left}"
     yield from _content("phones", section)
-    yield "PNMI and purities: higher is better; ABX errors: lower is better, and a mean over few phone pairs says little."
+    yield "PNMI and purities: higher is better. ABX errors: lower is better, chance is 0.5, few phone pairs say little."
 
 
 # ---------------------------------------------------------------------- layers

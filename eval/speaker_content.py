@@ -25,7 +25,8 @@ DEFINITIONS = {
     "speaker_probe": "accuracy on held-out clips of logistic regression (scikit-learn, L2, C = 1) on the relative "
     "frequencies of a clip's codes, each scaled to unit variance; at most 5-fold cross-validation, clips of one text always in "
     "one fold; low, high: Wilson's 95 % interval; chance: share of the most frequent speaker",
-    "gender_probe": "the same for the column `gender`; the clips of one speaker are always in one fold, so that voices are new",
+    "gender_probe": "the same for the column `gender`; the clips of one speaker are always in one fold, so that voices are "
+    "new; with few speakers its interval, which takes clips as independent, is too narrow",
     "features_probe": "the same probes on the mean over the first 20 s of the encoder's output, the values that are quantised",
     "information": "I(token; speaker) / H(speaker) over frames, plug-in estimate, which is biased upwards; shuffled: its mean "
     "over 10 shuffles of the speakers between clips, what the bias alone gives",

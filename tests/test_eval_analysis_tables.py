@@ -78,10 +78,10 @@ def test_content_stands_beside_chance() -> None:
     text = markdown(results(phones=PHONES, speaker=SPEAKER), [("phones_streams.png", "lines"), ("other.png", "none")])
     for line in (
         "3 clips with phones (the column `phones`). Left out, 2 clips: no text.",
-        "| stream | PNMI | (chance) | phone purity | (chance) | ABX within | (chance) | phone pairs |",
-        "| 0 | 0.500 | 0.100 | 0.250 | 0.125 | 0.062 | 0.500 | 1,200 |",
-        "| 1 |  |  |  |  | 0.500 |  | 3 |",
-        "| features (encoder) |  |  |  |  | 0.010 | 0.500 | 1,200 |",
+        "| stream | PNMI | (chance) | phone purity | (chance) | ABX within | phone pairs |",
+        "| 0 | 0.500 | 0.100 | 0.250 | 0.125 | 0.062 | 1,200 |",
+        "| 1 |  |  |  |  | 0.500 | 3 |",
+        "| features (encoder) |  |  |  |  | 0.010 | 1,200 |",
         "Missing, PNMI: too | few.",
         "Missing, ABX across: one speaker.",
         "12 clips of 4 speakers.",
