@@ -1,25 +1,39 @@
 """Statistics of the tokens of a folder of shards: one pass, bounded memory, worker processes that share out the row groups.
 
 The result does not depend on the number of workers or on which of them read what. A row group that cannot be read costs its
-own clips, which are counted and named; the rest goes on.
+own clips, which are counted and named; the rest goes on. Each worker is a fresh Python at the other end of a pipe (no fork of a
+process with threads, no second run of the user's script), which is given row groups one by one, a line of JSON each, and
+writes its statistics, to be merged with the others, to a file when there are no more.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
+from typing import IO, cast
 
 from ..core.errors import CorpusError, TokensError
 from ..corpus.shards import Dataset
 from .row_groups import Damage, Group, count_group, row_groups, stream_count
-from .scan_processes import scan_in_processes
 from .token_statistics import TokenStatistics
 
-__all__ = ["Plan", "scan_shards"]
+__all__ = ["scan_shards", "work"]
 
 INLINE = 1 << 25  # codes, below which starting processes costs more than it saves
+MOST = 8  # processes by default: each holds up to 300 MB
+COMMAND = "from voxzoo.eval.scan_shards import work; work()"
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "ARROW_IO")}
 
 
 def scan_shards(
@@ -29,7 +43,7 @@ def scan_shards(
 
     Args:
         dataset: see `corpus.shards.open_dataset`.
-        workers: processes; None: as many as there are cores (one for small datasets).
+        workers: processes; None: as many as there are cores, at most 8 (one for small datasets).
         limit: only the first so many clips.
         advance: called after each row group, by one thread at a time.
 
@@ -44,15 +58,15 @@ def scan_shards(
     if not groups:
         why = f"{unopened[0].shard}: {unopened[0].reason}" if unopened else "tokenize something into it first"
         raise CorpusError(f"{str(dataset.path)!r} holds no clips of tokens; {why}")
-    plan = Plan(groups, advance)
+    plan = _Plan(groups, advance)
     streams, facts = stream_count(dataset), dataset.facts
     statistics = TokenStatistics(facts.codebook_sizes[:streams], facts.frame_rates[:streams])
-    count = _cores() if workers is None else max(1, workers)
+    count = min(_cores(), MOST) if workers is None else max(1, workers)
     if count == 1 or (workers is None and sum(group.codes for group in groups) < INLINE):
         for group in plan.groups():
             plan.done(group, count_group(statistics, group))
     else:
-        statistics = scan_in_processes(statistics, plan, min(count, len(groups)))
+        statistics = _scan_in_processes(statistics, plan, min(count, len(groups)))
     damaged = sorted([*unopened, *plan.damaged()], key=lambda damage: damage.shard)
     if not statistics.clips:
         raise TokensError(f"nothing of {str(dataset.path)!r} can be read: {damaged[0].shard}: {damaged[0].reason}")
@@ -63,7 +77,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Plan:
+class _Plan:
     """Row groups to be given out, and what came of them; several threads may use it."""
 
     def __init__(self, groups: Sequence[Group], advance: Callable[[Group], None] | None = None) -> None:
@@ -97,3 +111,70 @@ class Plan:
             before = lost.get(name, Damage(name, 0, problem))
             lost[name] = Damage(name, (before.clips or 0) + group.rows, before.reason)
         return list(lost.values())
+
+
+# ---------------------------------------------------------------------- processes
+def _scan_in_processes(statistics: TokenStatistics, plan: _Plan, count: int) -> TokenStatistics:
+    """Count all row groups of the plan with `count` processes.
+
+    Args:
+        statistics: empty; says what is counted.
+
+    Raises:
+        CorpusError: a process died.
+    """
+    with tempfile.TemporaryDirectory(prefix="voxzoo-") as folder:
+        results = [Path(folder) / str(i) for i in range(count)]
+        _run(statistics, plan, results)
+        for result in results:
+            with open(result, "rb") as file:
+                statistics.merge(pickle.load(file))  # our own process wrote it, into a folder of ours
+            result.unlink()
+    return statistics
+
+
+def _run(statistics: TokenStatistics, plan: _Plan, results: Sequence[Path]) -> None:
+    with ThreadPoolExecutor(len(results)) as threads, contextlib.ExitStack() as processes:
+        running = []
+        for result in results:
+            process = processes.enter_context(_start(statistics, result))
+            processes.callback(process.kill)  # does nothing to one that has ended
+            running.append(threads.submit(_drive, process, plan))
+        for future in running:
+            future.result()
+
+
+def _start(statistics: TokenStatistics, result: Path) -> subprocess.Popen[str]:
+    about = [str(result), statistics.sizes, [str(rate) for rate in statistics.rates]]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", COMMAND, json.dumps(about)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, **ONE_THREAD}, start_new_session=True,
+    )  # fmt: skip
+
+
+def _drive(process: subprocess.Popen[str], plan: _Plan) -> None:
+    """Give a process one row group after the other, and wait for its statistics."""
+    given, answers = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
+    with contextlib.suppress(OSError, ValueError):  # it has died, or was ended: its status tells
+        for group in plan.groups():
+            print(json.dumps(vars(group)), file=given, flush=True)
+            answer = answers.readline()
+            if not answer:
+                break
+            plan.done(group, json.loads(answer))
+        given.close()
+    status = process.wait()
+    if status:
+        told = f"signal {signal.Signals(-status).name}, perhaps for want of memory" if status < 0 else f"exit status {status}"
+        raise CorpusError(f"a process that counted tokens ended with {told}; try fewer --workers")
+
+
+def work() -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    path, sizes, rates = json.loads(sys.argv[1])
+    statistics = TokenStatistics(sizes, [Fraction(rate) for rate in rates])
+    for line in sys.stdin:
+        print(json.dumps(count_group(statistics, Group(**json.loads(line)))), flush=True)
+    with open(path, "wb") as file:
+        pickle.dump(statistics, file, protocol=5)

@@ -12,12 +12,20 @@ import numpy as np
 from ..core.errors import TokensError
 from .clip_sample import SampledClip
 from .entropy import conditional_entropy, conditional_entropy_of_pairs, entropy
-from .imbalance import gini, lorenz, share_of_most_used, share_of_rarest, zipf_slope
 from .ngrams import ngram_bits
 from .pairs import Pairs, PairTable, across_streams, within_stream
 from .token_definitions import ENOUGH, ORDERS
 from .token_statistics import TokenStatistics
-from .usage import dead_codes, growth, usage
+from .usage import (
+    dead_codes,
+    gini,
+    growth,
+    lorenz,
+    share_of_most_used,
+    share_of_rarest,
+    usage,
+    zipf_slope,
+)
 
 __all__ = ["summarise"]
 

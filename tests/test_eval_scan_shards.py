@@ -16,7 +16,6 @@ from voxzoo import CorpusError, Facts, TokensError
 from voxzoo.corpus import shards as corpus_shards
 from voxzoo.corpus.clips import Clip, Row
 from voxzoo.corpus.shards import FORMAT, Dataset, Info, Layout, ShardWriter, open_dataset, shard_name
-from voxzoo.eval import scan_processes
 from voxzoo.eval.row_groups import Group, row_groups
 from voxzoo.eval.scan_shards import scan_shards
 from voxzoo.eval.shard_clips import sample_clips
@@ -134,7 +133,7 @@ def test_nothing_to_count(tmp_path: Path) -> None:
 
 
 def test_a_process_that_dies_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_processes, "COMMAND", "import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setattr("voxzoo.eval.scan_shards.COMMAND", "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(CorpusError, match="SIGKILL"):
         scan_shards(write(tmp_path), workers=2)
 

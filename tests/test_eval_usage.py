@@ -11,9 +11,18 @@ import scipy.stats
 
 from voxzoo import TokensError
 from voxzoo.eval.entropy import conditional_entropy, conditional_entropy_of_pairs, entropy, perplexity
-from voxzoo.eval.imbalance import gini, lorenz, share_of_most_used, share_of_rarest, zipf_slope
 from voxzoo.eval.runs import boundaries, run_lengths
-from voxzoo.eval.usage import dead_codes, expected_used, growth, usage
+from voxzoo.eval.usage import (
+    dead_codes,
+    expected_used,
+    gini,
+    growth,
+    lorenz,
+    share_of_most_used,
+    share_of_rarest,
+    usage,
+    zipf_slope,
+)
 
 RNG = np.random.default_rng(0)
 SKEWED = np.concatenate([RNG.zipf(1.5, 80).clip(max=9000), np.zeros(20, np.int64)])
