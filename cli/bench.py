@@ -115,17 +115,30 @@ def _pairs(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
 
 
 def _print(results: Mapping[str, Any], output: str, report: bool) -> None:
-    """The means by group, in tables that fit the terminal."""
+    """The means by group, in tables that fit the terminal, and what is between speakers as it is."""
     about = results["about"]
-    print(f"{about['clips']} clips, {about['seconds'] / 60:.1f} min, compared at {about['rate']} Hz; means, 95 % intervals in "
-          f"{output}/{'report.html' if report else 'results.json'}")  # fmt: skip
+    print(f"{about['clips']} clips, {about['seconds'] / 60:.1f} min, compared at {about['rate']} Hz; means; 95 % intervals, "
+          f"tests and definitions are in {output}/{'report.html' if report else 'results.json'}")  # fmt: skip
     width = shutil.get_terminal_size((WIDTH, 24)).columns
     for group in dict.fromkeys(metric["group"] for metric in results["metrics"]):
         metrics = [metric for metric in results["metrics"] if metric["group"] == group]
         rows = [[entry["label"], *(_cell(entry["summary"][m["name"]], m) for m in metrics)] for entry in results["entries"]]
-        rows = [[group, *(_head(metric, metrics) for metric in metrics)], *(row for row in rows if set(row[1:]) != {"-"})]
+        rows = [[group, *map(_head, metrics)], *(row for row in rows if set(row[1:]) != {"-"})]
         for block in _blocks(rows, width) if len(rows) > 1 else ():
             print(f"\n{table(block, range(1, len(block[0])))}")
+    labels = {metric["name"]: metric["label"] for metric in results["metrics"]}
+    for name, scale in results["calibration"].items():
+        print(f"\n{labels[name]} between two originals {_scale(scale)}")
+
+
+def _scale(calibration: Mapping[str, Any]) -> str:
+    """By what a similarity of speakers is read."""
+    missing = calibration.get("missing", {})
+    parts = []
+    for name, of, pairs in zip(("same", "different"), ("one speaker", "two speakers"), calibration["pairs"], strict=True):
+        value, why = calibration[name], missing.get(name) or missing.get("calibration", "no value")
+        parts.append(f"of {of}: {f'no value, {why}' if value is None else f'{value:.3f} ({pairs} pairs)'}")
+    return "; ".join(parts)
 
 
 def _blocks(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:
@@ -140,11 +153,10 @@ def _blocks(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str
     yield [[row[j] for j in (0, *columns)] for row in rows]
 
 
-def _head(metric: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> str:
-    """The label, with the unit where two share it, and which way is better."""
-    shared = sum(other["label"] == metric["label"] for other in metrics) > 1
-    arrow = {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
-    return f"{metric['label']}{' ' + metric['unit'] if shared else ''}{arrow}"
+def _head(metric: Mapping[str, Any]) -> str:
+    """The label, the unit where it is one word, and which way is better."""
+    unit = f" {metric['unit']}" if metric["unit"] and " " not in metric["unit"] else ""
+    return f"{metric['label']}{unit}{ {'higher': ' ↑', 'lower': ' ↓'}.get(metric['better'], '') }"
 
 
 def _cell(summary: Mapping[str, Any], metric: Mapping[str, Any]) -> str:

@@ -168,4 +168,6 @@ def _flips(n: int, exact: bool, seed: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng([seed, 1])
     rows = max(1, BLOCK // n)
     for start in range(0, PERMUTATIONS, rows):
-        yield rng.integers(2, size=(min(rows, PERMUTATIONS - start), n)).astype(np.float64)
+        count = min(rows, PERMUTATIONS - start)
+        bits = np.frombuffer(rng.bytes(count * -(-n // 8)), np.uint8).reshape(count, -1)
+        yield np.unpackbits(bits, axis=1, count=n).astype(np.float64)

@@ -22,7 +22,8 @@ RATES = (
     Metric("bitrate_entropy", "Entropy", "bit/s", "lower", "sum over codebooks of frame rate * entropy of the codes of this "
            "run (plug-in: too low on little data)", digits=0),
     Metric("bitrate_ngram", "n-gram", "bit/s", "lower", "held-out code length of Witten-Bell n-grams of each codebook, "
-           "of the best order from 1 to 3 (a tenth of the clips coded with the others' counts)", digits=0),
+           "of the best order from 1 to 3 (a tenth of the clips coded with the others' counts: too high on little data)",
+           digits=0),
     Metric("bitrate_payload", "Payload", "bit/s", "lower", f"{_FILES}; without headers and containers", digits=0),
     Metric("bitrate_file", "File", "bit/s", "lower", f"{_FILES}; whole", digits=0),
 )  # fmt: skip

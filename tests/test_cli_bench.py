@@ -51,7 +51,7 @@ def test_a_table_and_files(corpus: Path, model: str, tmp_path: Path, capsys: pyt
     lines = printed.out.splitlines()
     assert lines[0].startswith("5 clips, 0.1 min, compared at 8000 Hz")
     head = next(line for line in lines if line.startswith("reconstruction"))
-    assert "SI-SDR ↑" in head
+    assert "SI-SDR dB ↑" in head
     assert "STOI ↑" in head
     row = next(line for line in lines if line.startswith(f"{model}:1"))
     assert "(1)" in row  # the short clip has no STOI
@@ -60,6 +60,31 @@ def test_a_table_and_files(corpus: Path, model: str, tmp_path: Path, capsys: pyt
     assert "Traceback" not in printed.err
     for name in ("results.json", "scores.parquet", "rejected.jsonl", "audio"):
         assert (out / name).exists()
+
+
+def test_what_is_between_speakers_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    from voxzoo.cli.bench import _print
+
+    metric = {
+        "name": "s",
+        "label": "Similarity",
+        "group": "speaker",
+        "unit": "cosine",
+        "better": "higher",
+        "digits": 3,
+        "per": "clip",
+    }
+    entry = {"label": "a", "summary": {"s": {"mean": 0.9, "missing": {}}}}
+    scale = {"same": None, "different": 0.5, "pairs": [0, 6], "missing": {"same": "no speaker has two clips"}}
+    about = {"clips": 4, "seconds": 60.0, "rate": 16000}
+    _print({"about": about, "metrics": [metric], "entries": [entry], "calibration": {"s": scale}}, "out", False)
+    printed = capsys.readouterr().out
+    assert "Similarity cosine ↑" in printed
+    assert (
+        "Similarity between two originals of one speaker: no value, no speaker has two clips; of two speakers: 0.500 (6 pairs)"
+        in (printed)
+    )
+    assert "definitions are in out/results.json" in printed
 
 
 def test_json_and_the_status_of_a_run_with_rejected_clips(
