@@ -51,7 +51,7 @@ def sizes(clips: Sequence[Tokens]) -> None:
     for coder in CODERS:
         both = [bitstream_bytes(clip, coder) for clip in clips]
         total, header = (sum(pair[i] for pair in both) for i in (0, 1))
-        chunks = sum(5 * -(-float(clip.durations[0]) // 2) for clip in clips)
+        chunks = sum(6 * -(-float(clip.durations[0]) // 2) for clip in clips)
         shares = [100 * n / nominal for n in (header, chunks, total - header - chunks, total, *squeezed)]
         rate = clips[0].bitrate / 1000
         print(f"{len(clips[0].codes):7d} {rate:7.2f}  {coder:8s} {'  '.join(f'{share:6.1f}' for share in shares)}")

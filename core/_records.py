@@ -17,7 +17,8 @@ __all__ = ["Damage", "Source", "open_header", "walk"]
 PIECE = 1 << 16  # bytes read at once, at most
 BODY = 1 << 26  # of a header: more than tables of 65,536 counts for 1,000 streams
 MISSING = 64  # chunks that may be missing without a trace; more would find chunks where there are none
-BUDGET = 1 << 28  # bytes checked in search of the next chunk; a hostile file could ask for their square
+BUDGET = 1 << 28  # bytes checked in search of chunks in a whole file; a hostile one could ask for their square
+PER_BYTE = 1 << 10  # and so many more for each byte that was read
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Source:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.data, self.ended = file, bytearray(), False
-        self.dropped = 0
+        self.dropped, self.searched = 0, 0  # bytes let go of; bytes checked in search of chunks
 
     def want(self, count: int) -> bool:
         """Whether the next `count` bytes could be had."""
@@ -143,10 +144,10 @@ def _search(source: Source, header: Header, number: int, most: int) -> int | Non
     """Number of the next whole chunk after the damaged one, to which `source` is brought; None where there is none."""
     if header.count is not None and number + 1 >= header.count:
         return None
-    at, checked = -1, 0
-    while checked < BUDGET and source.want((at := at + 1) + SMALLEST):
+    at = -1
+    while source.searched < BUDGET + PER_BYTE * source.dropped and source.want((at := at + 1) + SMALLEST):
         found = _record(source, at, most)
-        checked += SMALLEST if isinstance(found, str) else found.size
+        source.searched += SMALLEST if isinstance(found, str) else found.size
         if (
             isinstance(found, Record)
             and number < found.number <= number + MISSING + at // SMALLEST
