@@ -96,7 +96,7 @@ def _cell(stream: Mapping[str, Any], key: str) -> str:
     if key == "ngram":
         return number(value.get("2")) if value else ""
     if key == "bpe":
-        return percent(value["saved"]) if value else ""
+        return percent(value.get("saved")) if value else ""
     if key in SHARES:
         return percent(value)
     biased = stream.get(f"{key.removesuffix('_entropy')}_biased") and value is not None
@@ -154,16 +154,29 @@ def robustness_rows(section: Mapping[str, Any]) -> Rows:
         values = [(coding.get("streams") or [{}])[0].get("weighted"), coding.get("frames", {}).get("weighted")]
         cells = ["" if value is None else f"{value:.1f} %" for value in values]
         shares = [percent((agreement.get("streams") or [None])[0]), percent(agreement.get("share"))]
-        rows.append([name, *cells, *shares, distance.get("missing") or agreement.get("missing") or ""])
+        rows.append(
+            [name, *cells, *shares, distance.get("missing") or agreement.get("missing") or _failed(distance or agreement)]
+        )
     return rows
 
 
+def _failed(part: Mapping[str, Any]) -> str:
+    """How many clips have no value, and why."""
+    return "; ".join(f"{number(count)} clips: {reason}" for reason, count in part.get("failed", {}).items())
+
+
 def _robustness(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
-    yield f"{number(section.get('clips'))} clips, {number(section.get('seconds'))} s."
+    failed = _failed(section)
+    yield f"{number(section.get('clips'))} clips, {number(section.get('seconds'))} s." + (
+        f" Left out, {failed}." if failed else ""
+    )
     rows = robustness_rows(section)
-    if short:
-        rows = [row[:-1] for row in rows if not row[-1] or row is rows[0]]
-    yield rows
+    if short:  # reasons below the table, each once
+        yield [row[:-1] for row in rows if row is rows[0] or any(row[1:-1])]
+        for reason in dict.fromkeys(row[-1] for row in rows[1:] if row[-1]):
+            yield f"Missing, {', '.join(row[0] for row in rows[1:] if row[-1] == reason)}: {reason}."
+    else:
+        yield rows
     yield (
         "UED: unit edit distance in percent of the clean units, length-weighted, de-duplicated; lower is better. Agreement: "
         "frames that keep their code; higher is better."

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ParamSpec, TypeVar
 
-from ..core.errors import MissingExtraError, ModelError, VoxzooError
-from .metric import MetricError
+from ..core.errors import VoxzooError
 
 __all__ = ["attempt", "commonest", "missing_as_reason", "reasons"]
 
@@ -37,9 +36,9 @@ def commonest(failed: Mapping[str, int]) -> str:
 
 
 def missing_as_reason(compute: Callable[[], Any]) -> Any:
-    """What `compute` gives, a dataclass as a dict; {"missing": reason} where there is no value, or no package to compute it."""
+    """What `compute` gives, a dataclass as a dict; {"missing": reason} where it raises `VoxzooError`."""
     try:
         value = compute()
-    except (MetricError, ModelError, MissingExtraError) as error:
+    except VoxzooError as error:
         return {"missing": str(error)}
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value

@@ -121,6 +121,11 @@ def test_robustness_rows() -> None:
         "agreement": {"noise": {"share": 0.5, "streams": [0.75, 0.25]}, "repeat": {"share": 1.0, "streams": [1.0, 1.0]}},
         "chance": {"unit_edit_distance": {"missing": "one clip"}, "agreement": {"share": 0.01}},
     }
+    lines = list(blocks("robustness", section, short=True))
+    assert "Missing, room: no recordings." in lines
+    assert [row[0] for row in lines[1]] == ["disturbance", "noise", "repeat", "(by chance)"]
+    part = {**distance, "failed": {"too short": 2}}
+    assert robustness_rows({"unit_edit_distance": {"noise": part}})[1][-1] == "2 clips: too short"
     assert robustness_rows(section)[1:] == [
         ["noise", "12.3 %", "50.0 %", "75.0 %", "50.0 %", ""],
         ["room", "", "", "", "", "no recordings"],
