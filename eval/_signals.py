@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.audio import Audio
+from ..core.audio import MAX_PEAK, Audio
 from ..core.errors import AudioError, MissingExtraError
 from .metric import MetricError, Pair
 
@@ -25,8 +25,8 @@ def need(module: str) -> Any:
 
 
 def is_silent(samples: np.ndarray) -> bool:
-    """Whether no sample reaches one step of 16-bit sound, 2^-15 of full scale."""
-    return bool(np.abs(samples).max(initial=0.0) < SILENCE)
+    """Whether (T,), T > 0, stays within one step of 16-bit sound, 2^-15 of full scale, of a constant."""
+    return bool(samples.max() - samples.min() < 2 * SILENCE)
 
 
 def checked(reference: np.ndarray, decoded: np.ndarray, silent_decoded: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +36,8 @@ def checked(reference: np.ndarray, decoded: np.ndarray, silent_decoded: bool = F
         reference, decoded: float (T,) in [-1, 1].
         silent_decoded: whether the metric has a value where the decoded sound is silent.
 
-    Raises `MetricError` for other shapes, unequal lengths, samples that are not finite, and silence.
+    Raises `MetricError` for other shapes, unequal lengths, samples that are not finite or beyond 8, and silence: a constant is
+    silent, whatever its value.
     """
     for samples, name in ((reference, "the original"), (decoded, "the decoded sound")):
         if samples.ndim != 1 or samples.dtype.kind != "f":
@@ -45,6 +46,8 @@ def checked(reference: np.ndarray, decoded: np.ndarray, silent_decoded: bool = F
             raise MetricError(f"{name} has no samples")
         if not np.isfinite(samples).all():
             raise MetricError(f"{name} has samples that are not finite")
+        if np.abs(samples).max() > MAX_PEAK:
+            raise MetricError(f"{name} is beyond 8 times full scale")
     if len(reference) != len(decoded):
         raise MetricError("the original and the decoded sound differ in length: align them first")
     if is_silent(reference):

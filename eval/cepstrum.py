@@ -9,10 +9,10 @@ import numpy as np
 from ._pyworld import pyworld
 from ._signals import checked
 from .metric import Measure, MetricError, Pair
-from .pitch import FRAME_MS, f0_contour, f0_of_original
 
 __all__ = ["ALPHAS", "freqt_matrix", "mcd", "mel_cepstrum", "spectral_envelope"]
 
+FRAME_MS = 5.0
 ORDER = 24
 ALPHAS = {8000: 0.31, 16000: 0.42, 22050: 0.455, 24000: 0.466, 32000: 0.504, 44100: 0.544, 48000: 0.554}
 RANGE = 1e-4  # power below the loudest frame's, -40 dB, from which a frame counts as a pause
@@ -23,8 +23,8 @@ def mcd(reference: np.ndarray, decoded: np.ndarray, sample_rate: int, order: int
 
     Mean over frames of (10 / ln 10) sqrt(2 sum_{d=1..order} (c_d - c'_d)^2) (Kubichek 1993, "Mel-cepstral distance measure for
     objective speech quality assessment"). The cepstrum's first coefficient, the level, is left out. No time warping: the sounds
-    are aligned. Envelopes are CheapTrick's (pyworld, defaults), each with the F0 of its own sound (`pitch.f0_contour`), every
-    5 ms; frames count where the original's power is within 40 dB of its loudest frame.
+    are aligned. Envelopes are CheapTrick's (pyworld, defaults) every 5 ms, each with the F0 of its own sound by DIO and StoneMask,
+    71 to 800 Hz; they are flat in digital silence. Frames count where the original's power is within 40 dB of its loudest frame.
 
     Args:
         reference, decoded: float (T,).
@@ -37,15 +37,17 @@ def mcd(reference: np.ndarray, decoded: np.ndarray, sample_rate: int, order: int
     """
     s, y = checked(reference, decoded)
     warp = _alpha(sample_rate) if alpha is None else alpha
-    original, power = _cepstrum(s, f0_contour(s, sample_rate), sample_rate, order, warp)
-    other, _ = _cepstrum(y, f0_contour(y, sample_rate), sample_rate, order, warp)
+    original, power = _cepstrum(s, sample_rate, order, warp)
+    other, _ = _cepstrum(y, sample_rate, order, warp)
     return _distortion(original, other, power)
 
 
-def spectral_envelope(samples: np.ndarray, f0: np.ndarray, sample_rate: int) -> np.ndarray:
-    """float64 (N, F): CheapTrick's power spectrum at the frames of `f0` (N,), every 5 ms; F from 0 Hz to half the rate."""
-    times = np.arange(len(f0)) * (FRAME_MS / 1000)
-    envelope: np.ndarray = pyworld().cheaptrick(np.ascontiguousarray(samples, np.float64), f0, times, sample_rate)
+def spectral_envelope(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """float64 (1 + T // (0.005 sample_rate), F): CheapTrick's power spectrum every 5 ms; F from 0 Hz to half the rate."""
+    world = pyworld()
+    wav = np.ascontiguousarray(samples, np.float64)
+    coarse, times = world.dio(wav, sample_rate, frame_period=FRAME_MS)
+    envelope: np.ndarray = world.cheaptrick(wav, world.stonemask(wav, coarse, times, sample_rate), times, sample_rate)
     return envelope
 
 
@@ -90,10 +92,8 @@ def _measure(pair: Pair) -> dict[str, float]:
     s, y = checked(pair.original.samples, pair.decoded)
     rate = pair.original.rate
     warp = _alpha(rate)
-    original, power = pair.original.keep(
-        ("mel cepstrum", rate), lambda: _cepstrum(s, f0_of_original(pair.original), rate, ORDER, warp)
-    )
-    other, _ = _cepstrum(y, f0_contour(y, rate), rate, ORDER, warp)
+    original, power = pair.original.keep(("mel cepstrum", rate), lambda: _cepstrum(s, rate, ORDER, warp))
+    other, _ = _cepstrum(y, rate, ORDER, warp)
     return {"mcd": _distortion(original, other, power)}
 
 
@@ -103,8 +103,9 @@ def _alpha(sample_rate: int) -> float:
     return ALPHAS[sample_rate]
 
 
-def _cepstrum(samples: np.ndarray, f0: np.ndarray, sample_rate: int, order: int, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    envelope = spectral_envelope(samples, f0, sample_rate)
+def _cepstrum(samples: np.ndarray, sample_rate: int, order: int, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """(mel cepstrum (N, order + 1), power (N,))."""
+    envelope = spectral_envelope(samples, sample_rate)
     return mel_cepstrum(envelope, order, alpha), envelope.mean(axis=1)
 
 

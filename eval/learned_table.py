@@ -8,7 +8,7 @@ from .word_errors import NORMALISATION
 __all__ = ["LEARNED"]
 
 MOS = "MOS, 1 to 5"
-HEARD = "Sound beyond [-1, 1] is clipped; sound under 0.25 s, under -80 dBFS RMS or not finite has no value."
+HEARD = "Sound beyond [-1, 1] is clipped; sound under 0.25 s, under -80 dBFS RMS (less its mean) or not finite has no value."
 WINDOWS = (
     "16 kHz; a clip under 9.01 s is doubled until it is longer, windows of 9.01 s start every second (one that rounding leaves "
     f"a sample short is dropped, as in the reference), mean over windows. {HEARD}"

@@ -10,7 +10,7 @@ from .metric import MetricError, Original, Pair
 __all__ = ["SHORTEST", "SILENCE", "check_audible", "decoded_at", "original_at"]
 
 SHORTEST = 0.25  # seconds; PESQ's limit too
-SILENCE = 1e-4  # RMS, -80 dBFS: below the last bit of a 16-bit file
+SILENCE = 1e-4  # RMS, -80 dBFS: a little over three steps of 16-bit sound
 
 
 def decoded_at(pair: Pair, rate: int) -> np.ndarray:
@@ -27,14 +27,17 @@ def original_at(original: Original, rate: int) -> np.ndarray:
 
 
 def check_audible(samples: np.ndarray, rate: int, name: str = "the sound") -> None:
-    """Raise `MetricError` unless (T,) `samples` are finite, at least 0.25 s long, and above -80 dBFS RMS."""
+    """Raise `MetricError` unless (T,) `samples` are finite, at least 0.25 s long, and above -80 dBFS RMS.
+
+    The level is that of the samples clipped to [-1, 1] and less their mean: a constant is silent.
+    """
     if samples.ndim != 1:
         raise MetricError(f"{name} has shape {samples.shape}; expected (T,)")
     if not np.isfinite(samples).all():
         raise MetricError(f"{name} is not finite")
     if len(samples) < SHORTEST * rate:
         raise MetricError(f"{name} is shorter than {SHORTEST} s")
-    if np.sqrt(np.mean(np.square(samples, dtype=np.float64))) < SILENCE:
+    if np.clip(samples, -1.0, 1.0).std(dtype=np.float64) < SILENCE:
         raise MetricError(f"{name} is silent")
 
 

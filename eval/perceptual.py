@@ -69,9 +69,9 @@ def estoi(reference: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float
 
 
 def visqol(reference: np.ndarray, decoded: np.ndarray, sample_rate: int) -> float:
-    """ViSQOL v3 in speech mode with the lattice mapper, MOS-LQO at 16 kHz, 1 to about 4.7, higher is better.
+    """ViSQOL v3 in speech mode with the lattice mapper, MOS-LQO at 16 kHz, 1 to about 4.8, higher is better.
 
-    Chinen et al. 2020. Equal sounds give 4.4 to 4.7, not a fixed figure. The older polynomial mapper gives up to 2 points more:
+    Chinen et al. 2020. Equal sounds give 4.1 to 4.8, not one figure. The older polynomial mapper gives up to 2 points more:
     figures compare with one mapper only. Library: `visqol-python`, which holds the mapper's model.
 
     Args:
@@ -141,8 +141,8 @@ def _pesq(reference: np.ndarray, decoded: np.ndarray, rate: int) -> float:
 
 def _pesq_piece(reference: np.ndarray, decoded: np.ndarray, rate: int) -> float:
     library = need("pesq")
-    if not decoded.any():
-        raise MetricError("the decoded sound is silent")
+    if is_silent(decoded):
+        raise MetricError("a piece of the decoded sound is silent")
     try:
         score = float(library.pesq(rate, reference, decoded, "wb" if rate == WIDE else "nb"))
     except library.BufferTooShortError:

@@ -9,7 +9,10 @@ from .metric import Family, Metric
 
 __all__ = ["SIGNAL"]
 
-F0 = "F0 by WORLD's DIO and StoneMask, 71 to 800 Hz, every 5 ms; it follows the fundamental, and jumps where that is weak"
+F0 = (
+    "F0 by librosa's pYIN at 16 kHz: 65 to 600 Hz in steps of 20 cents, 64 ms windows every 10 ms, thresholds of mean 0.15; "
+    "over 30 s in pieces"
+)
 BOTH = "frames voiced in both sounds (none where fewer than 10 are)"
 STFT = "Hann windows, hop a quarter, centred, zeros beyond the ends, windows in samples at the rate compared"
 
@@ -139,7 +142,8 @@ MCD = Family(
             "lower",
             "Mel-cepstral distortion (10 / ln 10) sqrt(2 sum_{d=1..24} dc_d^2), c0 left out, no time warping; alpha 0.42 at 16 "
             "kHz (0.31 at 8, 0.455 at 22.05, 0.466 at 24, 0.504 at 32, 0.544 at 44.1, 0.554 at 48); CheapTrick envelopes every "
-            "5 ms, each with its own F0 (by DIO and StoneMask); frames within 40 dB of the original's loudest",
+            "5 ms, each with its own F0 (by DIO and StoneMask), flat in digital silence; frames within 40 dB of the original's "
+            "loudest",
         ),
     ),
     "cepstrum:open_mcd",
@@ -153,10 +157,10 @@ VISQOL = Family(
         Metric(
             "visqol",
             "ViSQOL",
-            "MOS-LQO, 1 to 4.7",
+            "MOS-LQO, 1 to 4.8",
             "higher",
             "ViSQOL v3, speech mode at 16 kHz, lattice mapper (the polynomial one gives up to 2 points more); equal sounds "
-            "give 4.4 to 4.7",
+            "give 4.1 to 4.8, not one figure",
         ),
     ),
     "perceptual:open_visqol",
@@ -202,7 +206,7 @@ PITCH = Family(
         ),
     ),
     "pitch:open_f0",
-    ("pyworld",),
+    ("librosa",),
 )
 
 SIGNAL: tuple[Family, ...] = (PESQ, STOI, SI_SDR, MRSTFT, MEL, LSD, MCD, VISQOL, PITCH)

@@ -33,7 +33,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param("speech", marks=pytest.mark.slow), "noisy, tiled"])
 def test_the_values_are_those_of_speechmos(speech: np.ndarray, case: str) -> None:
     samples = CASES[case](speech)
     theirs = reference.run(samples, RATE)

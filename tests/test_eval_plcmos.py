@@ -17,7 +17,7 @@ reference = pytest.importorskip("speechmos.plcmos")
 @pytest.fixture(scope="module")
 def speech() -> np.ndarray:
     with resources.as_file(resources.files("voxzoo") / "bundled/demo/speech.wav") as path:
-        return Audio.read(path, RATE).samples[: 3 * RATE]
+        return Audio.read(path, RATE).samples[:24000]
 
 
 def with_gaps(speech: np.ndarray) -> np.ndarray:
@@ -27,12 +27,11 @@ def with_gaps(speech: np.ndarray) -> np.ndarray:
     return lossy
 
 
-@pytest.mark.parametrize("case", ["speech", "gaps", "short", "double precision"])
+@pytest.mark.parametrize("case", ["gaps", "short", "double precision"])
 def test_the_values_are_those_of_speechmos(speech: np.ndarray, case: str) -> None:
     samples = {
-        "speech": speech,
         "gaps": with_gaps(speech),
-        "short": speech[RATE : RATE + 4001],
+        "short": speech[8000:12001],
         "double precision": speech[:20011].astype(np.float64),
     }[case]
     np.random.seed(0)

@@ -74,10 +74,10 @@ def test_speech_against_itself_is_perfect(family: Family) -> None:
 
 @ALL
 def test_noise_makes_it_worse(family: Family) -> None:
-    steps = [measured(family, SPEECH, noisy(level)) for level in (0.001, 0.1)]
+    steps = [measured(family, SPEECH, noisy(level)) for level in (0.001, 0.03)]
     for metric in family.metrics:
         better, worse = float(steps[0][metric.name]), float(steps[1][metric.name])
-        assert better > worse if metric.better == "higher" else better < worse, metric.name
+        assert better > worse if metric.better == "higher" else better < worse or better == worse == 0, metric.name
 
 
 @ALL
@@ -94,26 +94,32 @@ def test_noise_makes_it_worse(family: Family) -> None:
         pytest.param(SPEECH, 100 * SPEECH, id="loud"),
         pytest.param(SPEECH, WHITE, id="noise"),
         pytest.param(SPEECH, SILENCE + np.float32(0.5), id="constant"),
+        pytest.param(SPEECH, np.where(np.arange(len(SPEECH)) == 9000, np.float32(0.9), SILENCE), id="click"),
+        pytest.param(SPEECH, (1e4 * SPEECH).clip(-8, 8), id="overload"),
         pytest.param(SPEECH, SPEECH[:-1], id="shorter"),
-        pytest.param(SPEECH[20000:21600], noisy(0.01)[20000:21600], id="0.1s"),
-        pytest.param(SPEECH[20000:20001], noisy(0.01)[20000:20001], id="one"),
-        pytest.param(SPEECH[20000:20002], SPEECH[20001:20003], id="two"),
+        pytest.param(SPEECH[12000:13600], noisy(0.01)[12000:13600], id="0.1s"),
+        pytest.param(SPEECH[12000:12001], noisy(0.01)[12000:12001], id="one"),
+        pytest.param(SPEECH[12000:12002], SPEECH[12001:12003], id="two"),
     ],
 )
 def test_a_number_or_a_reason(family: Family, reference: np.ndarray, decoded: np.ndarray) -> None:
     found = measured(family, reference, decoded)
-    if np.abs(reference).max() < 2**-15:
+    if np.ptp(reference) < 2**-14:
         assert set(found.values()) == {"the original is silent"}
+    elif np.isfinite(decoded).all() and np.ptp(decoded) < 2**-14:  # a constant, too, is silent
+        numbers = {name for name, value in found.items() if isinstance(value, float)}
+        assert numbers <= {"mrstft_distance", "mel_distance", "lsd", "voicing_error"}
     if not np.isfinite(decoded).all() or len(decoded) != len(reference):
         assert all(isinstance(value, str) for value in found.values())
 
 
 @ALL
-@pytest.mark.parametrize("rate", [16000, 24000])
-def test_the_functions_give_what_the_families_give(family: Family, rate: int) -> None:
+def test_the_functions_give_what_the_families_give(family: Family) -> None:
     """Families share and keep analyses; the functions on arrays do not."""
-    for name, value in measured(family, SPEECH, noisy(0.01), rate).items():
-        assert FUNCTIONS[name](SPEECH, noisy(0.01), rate) == pytest.approx(value, rel=1e-4), name
+    rate = 24000
+    reference, decoded = SPEECH[8000:], noisy(0.01)[8000:]
+    for name, value in measured(family, reference, decoded, rate).items():
+        assert FUNCTIONS[name](reference, decoded, rate) == pytest.approx(value, rel=1e-4), name
 
 
 @ALL

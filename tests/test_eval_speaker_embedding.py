@@ -54,8 +54,10 @@ def reference() -> Any:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("samples", [4000, 16000, 25599, 25600, 40001, 77777, 150001])
-@pytest.mark.parametrize("gain", [1.0, 0.03])
+@pytest.mark.parametrize(
+    ("samples", "gain"),
+    [(4000, 1.0), (25599, 0.03), (25600, 1.0), (40001, 0.03), pytest.param(150001, 1.0, marks=pytest.mark.slow)],
+)
 def test_embeddings_are_those_of_resemblyzer(reference: Any, speech: np.ndarray, samples: int, gain: float) -> None:
     clip = np.float32(gain) * speech[2000 : 2000 + samples]
     theirs = reference.preprocess(clip)
