@@ -125,23 +125,18 @@ class Salvage:
     def filled(self, code: int) -> Tokens:
         """Tokens in which every lost frame has this code in each stream, and extras 0: nobody can tell them from real ones.
 
-        A clip whose end is lost ends with its last whole chunk.
+        A clip whose end is lost ends with its last whole chunk. Raises `TokensError` where padding would take absurdly much
+        memory, and for a code that is none.
         """
-        whole = []
-        for clip in range(self.clips):
-            found = [part for part in self.parts if part.clip == clip]
-            whole.append(_filled(self.header, clip, found, code))
-        return _batch(self.header, whole)
+        found: list[list[Part]] = [[] for _ in range(self.clips)]
+        for part in self.parts:
+            found[part.clip].append(part)
+        return _batch(self.header, [_filled(self.header, clip, parts, code) for clip, parts in enumerate(found)], self.size)
 
 
 def joined(salvage: Salvage) -> Tokens:
     """All clips of a bitstream without damage. Raises `TokensError` where padding would take absurdly much memory."""
-    clips, header = len(salvage.parts), salvage.header
-    widest = sum(max((p.tokens.codes[k].shape[1] for p in salvage.parts), default=0) for k in range(header.streams))
-    if clips * widest > FREE + RESERVE * salvage.size:
-        raise TokensError(f"{clips} clips of very unequal length would take {clips * widest} codes with their padding; "
-                          "read them one by one with BitstreamReader")  # fmt: skip
-    return _batch(header, salvage.parts)
+    return _batch(salvage.header, salvage.parts, salvage.size)
 
 
 def _part(header: Header, clip: int, first: int, chunks: Sequence[Chunk]) -> Part:
@@ -170,7 +165,12 @@ def _filled(header: Header, clip: int, parts: Sequence[Part], code: int) -> Part
     return Part(clip, 0, 0, tokens, parts[-1].total if parts else None)
 
 
-def _batch(header: Header, clips: Sequence[Part]) -> Tokens:
+def _batch(header: Header, clips: Sequence[Part], size: int) -> Tokens:
+    """Of a file of `size` bytes."""
+    widest = sum(max((c.tokens.codes[k].shape[1] for c in clips), default=0) for k in range(header.streams))
+    if len(clips) * widest > FREE + RESERVE * size:
+        raise TokensError(f"{len(clips)} clips of very unequal length would take {len(clips) * widest} codes with their padding; "
+                          "read them one by one with BitstreamReader")  # fmt: skip
     lengths = [int(c.tokens.lengths[0]) if c.total is None else c.total for c in clips]
     codes = [_padded([c.tokens.codes[k] for c in clips], np.int64, PADDING) for k in range(header.streams)]
     extras = {key: _padded([c.tokens.extras[key] for c in clips], np.float32, 0) for key in header.extras}

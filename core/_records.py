@@ -27,7 +27,8 @@ class Damage:
 
     Attributes:
         clip: number of the clip, from 0.
-        first, last: numbers of the chunks, from 0; `last` is None where all that followed is lost, however much it was.
+        first, last: numbers of the chunks, from 0; `last` is None where all that followed is lost, however much it was, and
+            all later clips.
         start, end: s, in the clip; `end` is None where `last` is. The clip itself may end before that.
         reason: what is wrong.
     """
@@ -159,12 +160,12 @@ def _search(source: Source, header: Header, number: int, most: int) -> int | Non
 
 
 def _lost(header: Header, first: int, behind: int | None, reason: str) -> Iterator[Damage]:
-    """Damage of the chunks from `first` to `behind`, clip by clip."""
-    if header.chunks is None:
-        yield _damage(header, 0, first, None if behind is None else behind - 1, reason)
-        return
+    """Damage of the chunks from `first` to `behind`, clip by clip; or of all that follows."""
     clip, place = header.place(first)
-    stop, end = (len(header.chunks), 0) if behind is None else header.place(behind)
+    if header.chunks is None or behind is None:
+        yield _damage(header, clip, place, None if behind is None else behind - 1, reason)
+        return
+    stop, end = header.place(behind)
     while (clip, place) < (stop, end):
         yield _damage(header, clip, place, end - 1 if clip == stop else header.chunks[clip] - 1, reason)
         clip, place = clip + 1, 0

@@ -450,6 +450,9 @@ def test_a_few_bytes_never_become_many_codes() -> None:
     assert len(empty) == 7
     with pytest.raises(TokensError, match="BitstreamReader"):  # one long clip among thousands of empty ones
         back(framed(body(runs=((1, 50, 1, 1),), period=10**6, clips=(clips, *[1] * clips)), chunk + records))
+    lost = salvage_bitstream(io.BytesIO(framed(body(runs=((1, 50, 1, 1),), period=10**6, clips=(9999, *[1] * 9999)), chunk)))
+    with pytest.raises(TokensError, match="BitstreamReader"):  # or that are not there
+        lost.filled(0)
 
 
 @settings(deadline=None, max_examples=150)
@@ -478,6 +481,21 @@ def test_searching_again_and_again_ends() -> None:
     began = time.process_time()
     with pytest.raises(TokensError, match="chunk 0"):
         back(data)
+    assert time.process_time() - began < 10
+
+
+def test_clips_that_are_not_there_cost_nothing() -> None:
+    data = framed(body(clips=(100_000, *[1] * 100_000)))
+    tracemalloc.start()
+    began = time.process_time()
+    try:
+        salvage = salvage_bitstream(io.BytesIO(data))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [(d.clip, d.first, d.last) for d in salvage.damage] == [(0, 0, None)]
+    assert salvage.clips == 100_000
+    assert peak < 100 * len(data)
     assert time.process_time() - began < 10
 
 
