@@ -102,6 +102,7 @@ def test_json_and_the_status_of_a_run_with_rejected_clips(
 def test_the_report_is_written(corpus: Path, model: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     arguments = ["bench", corpus, "-m", model, "-o", tmp_path / "out", "--metrics", "si_sdr", "--rate", 8000, "--workers", 0]
+    arguments += ["--examples", 1, "--limit", 2]
     assert main([str(argument) for argument in arguments]) == 0
     assert (tmp_path / "out/report.html").stat().st_size > 10_000
     assert (tmp_path / "out/table.md").exists()

@@ -25,7 +25,7 @@ def anchor(text: str, rate: int = 16000) -> anchors.Anchor:
 @pytest.fixture(scope="module")
 def speech() -> Audio:
     audio = Audio.read(bundled_folder("demo") / "speech.wav")
-    return Audio(audio.samples[: 3 * audio.sample_rate], audio.sample_rate)
+    return Audio(audio.samples[: 2 * audio.sample_rate], audio.sample_rate)
 
 
 def able(text: str) -> anchors.Anchor:
