@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..core.model import Model
     from ..core.tokens import Tokens
 
+LONGEST = 1 << 32  # samples of a salvaged sound, three days at 16 kHz: what is lost may claim any time
 NAME_BYTES = 200  # of a file name: systems allow 255, and `.wav` and the temporary prefix want room
 
 
@@ -94,9 +95,12 @@ def _placed(found: Salvage, model: Model) -> Audio:
 
     from ..core.audio import Audio
 
-    samples = np.zeros(max(part.offset + int(part.tokens.lengths[0]) for part in found.parts), np.float32)
-    for part in found.parts:
-        sound = model.decode(part.tokens).samples
+    sounds = [model.decode(part.tokens).samples for part in found.parts]
+    end = max(part.offset + len(sound) for part, sound in zip(found.parts, sounds, strict=True))
+    if end > LONGEST:
+        raise VoxzooError(f"with silence for what is lost the sound would have {end} samples, which cannot be right")
+    samples = np.zeros(end, np.float32)
+    for part, sound in zip(found.parts, sounds, strict=True):
         samples[part.offset : part.offset + len(sound)] = sound
     return Audio(samples, found.header.facts.sample_rate)
 

@@ -169,8 +169,10 @@ def _batch(header: Header, clips: Sequence[Part], size: int) -> Tokens:
     """Of a file of `size` bytes."""
     widest = sum(max((c.tokens.codes[k].shape[1] for c in clips), default=0) for k in range(header.streams))
     if len(clips) * widest > FREE + RESERVE * size:
-        raise TokensError(f"{len(clips)} clips of very unequal length would take {len(clips) * widest} codes with their padding; "
-                          "read them one by one with BitstreamReader")  # fmt: skip
+        raise TokensError(
+            f"{len(clips)} clips of very unequal length would take {len(clips) * widest} codes with their padding; read them "
+            "one by one with BitstreamReader"
+        )
     lengths = [int(c.tokens.lengths[0]) if c.total is None else c.total for c in clips]
     codes = [_padded([c.tokens.codes[k] for c in clips], np.int64, PADDING) for k in range(header.streams)]
     extras = {key: _padded([c.tokens.extras[key] for c in clips], np.float32, 0) for key in header.extras}

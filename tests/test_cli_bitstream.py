@@ -12,6 +12,8 @@ import pytest
 
 from voxzoo import Audio, Tokens, entry, load
 from voxzoo.cli.main import main
+from voxzoo.core._bitstream_header import Header
+from voxzoo.core._chunks import Chunk, write_chunk
 from voxzoo.core.bitstream import bitstream_bytes, write_bitstream
 from voxzoo.core.loading import random_model
 
@@ -107,6 +109,25 @@ def test_a_damaged_chunk_is_named_and_skipped_when_asked(home: Path, capsys: Cap
     assert not found[2 * RATE : 4 * RATE].any()
     assert found[4 * RATE :].any()
     assert main(["decode", "a.vxb", "-o", "b.wav", "--skip-damaged"]) == 0
+
+
+def test_times_that_cannot_be_are_refused(home: Path, capsys: Capture) -> None:
+    """One whole chunk that says it ends, or begins, after years of sound."""
+    tokens = load(home / NAME).encode("in.wav").numpy()
+    years = int(10 * 365 * 86400 * tokens.facts.frame_rates[0])
+    codes = [c[0] for c in tokens.codes]
+    for period, number, total in ((years, 60, 61 * 3 * 10**9 * 16), (1000, 0, 10**15)):
+        shape = Header(tokens.facts, tokens.fingerprint, tokens.resampler, False, "packed", len(codes), period,
+                       self_contained=True)  # fmt: skip
+        Path("a.vxb").write_bytes(shape.to_bytes() + write_chunk(shape, number, Chunk(codes, {}, total)))
+        assert main(["decode", "a.vxb", "-o", "b.wav", "--skip-damaged"]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    exact = 60 * years * tokens.facts.sample_rate / tokens.facts.frame_rates[0] + int(tokens.lengths[0])
+    shape = Header(tokens.facts, tokens.fingerprint, tokens.resampler, False, "packed", len(codes), years, self_contained=True)
+    Path("a.vxb").write_bytes(shape.to_bytes() + write_chunk(shape, 60, Chunk(codes, {}, int(exact))))
+    assert main(["decode", "a.vxb", "-o", "b.wav", "--skip-damaged"]) == 2
+    assert "samples, which cannot be right" in capsys.readouterr().err
+    assert not Path("b.wav").exists()
 
 
 def test_what_cannot_be_salvaged(home: Path, capsys: Capture) -> None:
