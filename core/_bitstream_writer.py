@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from ._bitstream_header import CODERS, LARGEST, Coder, Header
 from ._chunks import Chunk, cut, write_chunk
+from ._header_bytes import header_bytes
 from ._packing import WIDEST
 from ._static import table
 from .errors import TokensError
@@ -58,7 +59,7 @@ class BitstreamWriter:
             raise TokensError(f"pushed tokens of {len(tokens)} clips; a stream carries one")
         if self.pending is None:
             self.header = _header(tokens, *self.options)
-            self.file.write(self.header.to_bytes())
+            self.file.write(header_bytes(self.header))
             self.pending = tokens.numpy()
         else:
             if set(self.pending.extras) != set(tokens.extras) or self.pending.facts != tokens.facts:
@@ -99,7 +100,7 @@ def records(
     """The header, then one chunk after another."""
     tokens = tokens.numpy()
     header = _header(tokens, _known(coder), chunk_seconds, self_contained)
-    yield header.to_bytes()
+    yield header_bytes(header)
     number = 0
     for clip in (tokens[i] for i in range(len(tokens))):
         extras = {key: value[0] for key, value in clip.extras.items()}

@@ -3,7 +3,8 @@
 Codes of size V are taken in groups of g, each group read as a number in base V, its first code the most significant digit,
 and written in ceil(g * log2 V) bits, most significant bit first. g is the number up to 8 that wastes the fewest bits (the
 smallest of equals; groups fit 57 bits): 1 for 1024, where a code takes 10 bits, 4 for 6561, where four take 51 instead of 52.
-The codes left over make a shorter group. Groups follow each other without gaps.
+The codes left over make a shorter group. Groups follow each other without gaps. Streams come one after another; neighbours of
+equal size are taken as one, so that a group may hold the end of one and the begin of the next.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ._bitstream_header import MAGIC, VERSION, Header, read_header
+from ._bitstream_header import Header
 from ._chunks import SMALLEST, Chunk, Record, most_bytes, read_chunk, read_record
+from ._header_bytes import MAGIC, VERSION, read_header
 from ._packing import Cursor
 from .errors import TokensError
 

@@ -25,7 +25,8 @@ Header
         number      frames of the slowest stream in a chunk
         number      K, streams held
         number      sample rate, Hz
-        number      runs of streams of one rate and size; for each four numbers: streams, rate (numerator, denominator), size
+        number      runs of streams of one rate and size, of all streams of the model, held (the first K) or not; for each four
+                    numbers: streams, rate (numerator, denominator), size
         [number     extras; for each text: its name]
         [number     bytes of the other facts: JSON, deflated]
         static: for each stream held, number: bytes of its table of counts, deflated levels (see `_static.py`); 0: none
@@ -55,9 +56,10 @@ from __future__ import annotations
 import os
 from typing import Any, BinaryIO
 
-from ._bitstream_header import CODERS, MAGIC, Coder
+from ._bitstream_header import CODERS, Coder
 from ._bitstream_reader import BitstreamReader, DamagedBitstreamError, Part, Salvage, joined
 from ._bitstream_writer import SECONDS, BitstreamWriter, records
+from ._header_bytes import MAGIC
 from ._records import Damage
 from .errors import TokensError
 from .files import replacing

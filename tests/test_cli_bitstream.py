@@ -14,6 +14,7 @@ from voxzoo import Audio, Tokens, entry, load
 from voxzoo.cli.main import main
 from voxzoo.core._bitstream_header import Header
 from voxzoo.core._chunks import Chunk, write_chunk
+from voxzoo.core._header_bytes import header_bytes
 from voxzoo.core.bitstream import bitstream_bytes, write_bitstream
 from voxzoo.core.loading import random_model
 
@@ -119,12 +120,12 @@ def test_times_that_cannot_be_are_refused(home: Path, capsys: Capture) -> None:
     for period, number, total in ((years, 60, 61 * 3 * 10**9 * 16), (1000, 0, 10**15)):
         shape = Header(tokens.facts, tokens.fingerprint, tokens.resampler, False, "packed", len(codes), period,
                        self_contained=True)  # fmt: skip
-        Path("a.vxb").write_bytes(shape.to_bytes() + write_chunk(shape, number, Chunk(codes, {}, total)))
+        Path("a.vxb").write_bytes(header_bytes(shape) + write_chunk(shape, number, Chunk(codes, {}, total)))
         assert main(["decode", "a.vxb", "-o", "b.wav", "--skip-damaged"]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
     exact = 60 * years * tokens.facts.sample_rate / tokens.facts.frame_rates[0] + int(tokens.lengths[0])
     shape = Header(tokens.facts, tokens.fingerprint, tokens.resampler, False, "packed", len(codes), years, self_contained=True)
-    Path("a.vxb").write_bytes(shape.to_bytes() + write_chunk(shape, 60, Chunk(codes, {}, int(exact))))
+    Path("a.vxb").write_bytes(header_bytes(shape) + write_chunk(shape, 60, Chunk(codes, {}, int(exact))))
     assert main(["decode", "a.vxb", "-o", "b.wav", "--skip-damaged"]) == 2
     assert "samples, which cannot be right" in capsys.readouterr().err
     assert not Path("b.wav").exists()
