@@ -65,7 +65,9 @@ def recorded_noise(recordings: Sequence[Audio], samples: int, rate: int, rng: np
 
     Raises `MetricError` without recordings, or when stretches keep being silent.
     """
-    for _ in range(TRIES if any(len(recording) for recording in recordings) else 0):
+    if not any(len(recording) for recording in recordings):
+        raise MetricError("no noise recordings were given")
+    for _ in range(TRIES):
         recording = recordings[int(rng.integers(len(recordings)))]
         if not len(recording):
             continue

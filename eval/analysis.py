@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.errors import MissingExtraError, VoxzooError
 from ..corpus.progress import EVERY
-from .analysis_inputs import Options, ShardInput, SoundInput, recordings
+from .analysis_inputs import LONGEST, Options, ShardInput, SoundInput, recordings
 
 __all__ = ["FORMAT", "GROUPS", "analyze", "shortcomings"]
 
@@ -75,7 +75,9 @@ def _chosen(options: Options, shards: bool) -> list[str]:
 def _about(options: Options, given: ShardInput | SoundInput, groups: list[str]) -> dict[str, Any]:
     asked = {key: value for key, value in asdict(options).items() if key not in ("source", "output", "quiet", "workers")}
     made = {"voxzoo": version("voxzoo"), "python": platform.python_version(), "numpy": np.__version__}
-    return {**made, "machine": platform.platform(), **given.about(), "arguments": {**asked, "groups": groups}}
+    sample = f"clips drawn at random, of each the first {LONGEST:g} s, for all groups but tokens"
+    where = {"machine": platform.platform(), **given.about()}
+    return {**made, **where, "sample": sample, "arguments": {**asked, "groups": groups}}
 
 
 def _attempt(section: Callable[[Any], dict[str, Any]], given: ShardInput | SoundInput) -> dict[str, Any]:

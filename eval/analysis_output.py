@@ -47,7 +47,10 @@ def markdown(results: Mapping[str, Any], images: Sequence[tuple[str, str]] = ())
     about = results["about"]
     source = ", ".join(f"{key}: {value}" for key, value in about["source"].items())
     made = f"Model fingerprint {about['fingerprint']}. Voxzoo {about['voxzoo']}, numpy {about['numpy']}."
-    parts = [f"# Analysis of {about['model']}", f"Source: {source}. {made} All figures are in analysis.json."]
+    parts = [
+        f"# Analysis of {about['model']}",
+        f"Source: {source}. {made} Sample: {about['sample']}. All figures: analysis.json.",
+    ]
     for name, section in results["groups"].items():
         parts.append(f"## {name.capitalize()}")
         if "missing" in section:

@@ -75,6 +75,11 @@ def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
 
 
+def counted(count: int, what: str = "clip") -> str:
+    """As "1 clip", "2 clips"."""
+    return f"{number(count)} {what}" + ("" if count == 1 else "s")
+
+
 def decimal(value: float | None) -> str:
     """Three decimals; "" for None."""
     return "" if value is None else f"{value:.3f}"
@@ -121,8 +126,8 @@ def rate_rows(section: Mapping[str, Any]) -> list[list[str]]:
 def _tokens(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
     sample, bitstream = section["sample"], section["bitstream"]
     yield (
-        f"{number(section['clips'])} clips, {number(section['seconds'])} s, {number(section['tokens'])} tokens. For n-grams: "
-        f"{number(sample['clips'])} clips ({percent(sample['share'])} of the tokens), {number(sample['held_out'])} held out."
+        f"{counted(section['clips'])}, {number(section['seconds'])} s, {number(section['tokens'])} tokens. For n-grams: "
+        f"{counted(sample['clips'])} ({percent(sample['share'])} of the tokens), {number(sample['held_out'])} held out."
     )
     yield rate_rows(section)
     if "missing" in section["rates"]["ngram"]:
@@ -131,7 +136,7 @@ def _tokens(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
         yield f"Missing, bitstreams: {bitstream['missing']}."
     else:
         saved = ", ".join(f"{name} {percent(share)}" for name, share in bitstream["saving"].items())
-        yield f"Entropy-coded bitstreams of {bitstream['clips']} clips save against packed bits: {saved}."
+        yield f"Entropy-coded bitstreams of {counted(bitstream['clips'])} save against packed bits: {saved}."
     yield stream_rows(section, SHORT if short else tuple(STREAM))
     lowest = " `*`: estimated from too few tokens, and too low; held-out n-grams and bitstreams are not."
     biased = any(value is True for key, value in section["rates"].items() if key.endswith("_biased"))
@@ -162,14 +167,12 @@ def robustness_rows(section: Mapping[str, Any]) -> Rows:
 
 def _failed(part: Mapping[str, Any]) -> str:
     """How many clips have no value, and why."""
-    return "; ".join(f"{number(count)} clips: {reason}" for reason, count in part.get("failed", {}).items())
+    return "; ".join(f"{counted(count)}: {reason}" for reason, count in part.get("failed", {}).items())
 
 
 def _robustness(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
     failed = _failed(section)
-    yield f"{number(section.get('clips'))} clips, {number(section.get('seconds'))} s." + (
-        f" Left out, {failed}." if failed else ""
-    )
+    yield f"{counted(section['clips'])}, {number(section['seconds'])} s." + (f" Left out, {failed}." if failed else "")
     rows = robustness_rows(section)
     if short:  # reasons below the table, each once
         yield [row[:-1] for row in rows if row is rows[0] or any(row[1:-1])]
@@ -188,7 +191,7 @@ def _content(name: str, section: Mapping[str, Any]) -> Iterator[str | Rows]:
     """A row for each stream and for the features before them, each figure with what chance gives beside it."""
     rows = {str(stream["stream"]): stream for stream in section.get("streams", [])}
     features = section.get("features", {})
-    if "missing" not in features and features:
+    if any(at(features, figure[1]) is not None for figure in FIGURES[name]):
         rows[f"features ({features.get('layer')})"] = features
     shown = [figure for figure in FIGURES[name] if any(at(row, figure[1]) is not None for row in rows.values())]
     heads = [[head, "phone pairs" if head in PAIRS else "(chance)"] for head, _, _ in shown]
@@ -220,7 +223,7 @@ def _lacking(name: str, rows: Mapping[str, Any], features: Mapping[str, Any]) ->
 
 
 def _speaker(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
-    yield f"{number(section.get('clips'))} clips of {number(section.get('speakers'))} speakers."
+    yield f"{counted(section['clips'])} of {counted(section['speakers'], 'speaker')}."
     yield from _content("speaker", section)
     yield (
         "Same text: edits per unit between two readers of a text, (chance): of two texts; information: I(token; speaker) / "
@@ -229,8 +232,8 @@ def _speaker(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
 
 
 def _phones(section: Mapping[str, Any], short: bool) -> Iterator[str | Rows]:
-    left = "".join(f" Left out, {number(count)} clips: {reason}." for reason, count in section.get("left_out", {}).items())
-    yield f"{number(section.get('clips'))} clips with phones ({', '.join(section.get('source', []))}).{left}"
+    left = "".join(f" Left out, {counted(count)}: {reason}." for reason, count in section.get("left_out", {}).items())
+    yield f"{counted(section['clips'])} with phones ({', '.join(section.get('source', []))}).{left}"
     yield from _content("phones", section)
     yield "PNMI and purities: higher is better. ABX errors: lower is better, chance is 0.5, few phone pairs say little."
 

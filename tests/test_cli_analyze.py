@@ -26,6 +26,12 @@ SPEECH = Path(voxzoo.__file__).parent / "bundled" / "demo" / "speech.wav"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without plots, which cost the most time."""
+    monkeypatch.setattr("voxzoo.eval.analysis_output.plots", lambda results: iter(()))
+
+
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of five clips of a second, with speakers, and a file that is no sound."""
@@ -98,11 +104,13 @@ def test_files_to_read_and_to_look_at(analysis: tuple[Path, str]) -> None:
     assert "save against packed bits: static" in out
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_workers_and_repetition_change_nothing(shards: Path, analysis: tuple[Path, str], tmp_path: Path) -> None:
     assert main(["analyze", str(shards), "-o", str(tmp_path), "--workers", "2"]) == 0
     assert (tmp_path / "analysis.json").read_bytes() == (analysis[0] / "analysis.json").read_bytes()
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_sound_gives_the_tokens_of_its_shards(
     sounds: Path, analysis: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,6 +134,7 @@ def test_sound_gives_the_tokens_of_its_shards(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_first_codebooks_and_clips_that_cannot_be_read(
     sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +176,7 @@ def _transforms() -> Any:
     return default_transforms()
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_section_that_fails_costs_no_other(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                              capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     broken = ModuleType("speaker_content")
@@ -188,13 +198,19 @@ def test_a_section_that_fails_costs_no_other(shards: Path, tmp_path: Path, monke
     assert "Missing: RuntimeError: no luck." in (tmp_path / "analysis.md").read_text()
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_sections_of_content_see_sound_codes_and_columns(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     fake = ModuleType("phone_content")
 
     def section(records: Any, model: Any) -> dict[str, Any]:
         seen.extend([model, *records])
-        return {"purity": np.float32(0.5), "chance": {"a": {"x": float("nan")}, "b": {"x": 1}}, "definitions": {"purity": "so"}}
+        return {
+            "clips": 5,
+            "purity": np.float32(0.5),
+            "chance": {"a": {"x": float("nan")}, "b": {"x": 1}},
+            "definitions": {"purity": "so"},
+        }
 
     fake.phone_section = section  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "voxzoo.eval.phone_content", fake)
@@ -207,10 +223,11 @@ def test_sections_of_content_see_sound_codes_and_columns(sounds: Path, tmp_path:
         assert all(np.array_equal(a, b[0]) for a, b in zip(record.codes, wanted, strict=True))
         assert record.columns["speaker"] in "ab"
     found = load(tmp_path)
-    assert found["groups"]["phones"] == {"purity": 0.5, "chance": {"a": {"x": None}, "b": {"x": 1}}}
+    assert found["groups"]["phones"] == {"clips": 5, "purity": 0.5, "chance": {"a": {"x": None}, "b": {"x": 1}}}
     assert found["definitions"]["phones"] == {"purity": "so"}
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_damaged_shard_is_reported(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "tokens"
     shutil.copytree(shards, copy)

@@ -179,7 +179,7 @@ def cut(espeak: ModuleType, voices: int, sentences: int) -> tuple[list, list, li
 
 def test_speech(espeak: ModuleType) -> None:
     """Features tell more than their tokens, a speaker's own phones are nearer than another's, and all beat chance."""
-    features, codes, phones, speakers, contexts = cut(espeak, 4, 10)
+    features, codes, phones, speakers, contexts = cut(espeak, 3, 8)
     across = abx(features, phones, speakers, contexts, mode="across").error
     of_codes = abx(codes, phones, speakers, contexts, mode="across", distance="equal").error
     assert across < of_codes < 0.35

@@ -56,6 +56,7 @@ def results(**groups: Any) -> dict[str, Any]:
         "fingerprint": "f",
         "voxzoo": "0",
         "numpy": "2",
+        "sample": "some clips",
         "problems": {"a": "lost"},
     }
     return {"about": about, "groups": groups, "definitions": {name: {"pnmi": "so and so"} for name in groups}}
@@ -116,7 +117,9 @@ def test_a_missing_section_is_said_and_shown_nowhere_else() -> None:
 
 def test_robustness_rows() -> None:
     distance = {"deduplicated": {"streams": [{"weighted": 12.34}, {"weighted": 1.0}], "frames": {"weighted": 50.0}}}
-    section = {
+    section: dict[str, Any] = {
+        "clips": 2,
+        "seconds": 1.5,
         "unit_edit_distance": {"noise": distance, "room": {"missing": "no recordings"}},
         "agreement": {"noise": {"share": 0.5, "streams": [0.75, 0.25]}, "repeat": {"share": 1.0, "streams": [1.0, 1.0]}},
         "chance": {"unit_edit_distance": {"missing": "one clip"}, "agreement": {"share": 0.01}},
