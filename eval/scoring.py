@@ -52,10 +52,9 @@ class Scorer:
             return {"reasons": dict.fromkeys(names, problem)}
         try:
             with np.errstate(all="ignore"):
-                given = measure(pair)
+                return cell_of(measure(pair), names)
         except Exception as error:  # a metric may fail in any way on some sound; it costs that value alone
             return {"reasons": dict.fromkeys(names, reason(error))}
-        return cell_of(given, names)
 
 
 def cell_of(given: Mapping[str, Any], names: Sequence[str]) -> Cell:

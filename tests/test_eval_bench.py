@@ -20,6 +20,7 @@ import voxzoo
 from voxzoo import Audio, CorpusError, MissingExtraError, ModelError, UnknownModelError, VoxzooError
 from voxzoo.core.loading import load, random_model
 from voxzoo.core.weights import save_folder
+from voxzoo.eval import bench as runs
 from voxzoo.eval import journal as journals
 from voxzoo.eval import metrics, playing
 from voxzoo.eval.bench import Options, bench
@@ -287,6 +288,7 @@ WITHOUT_VALUE: dict[str, tuple[Any, str]] = {
     "nan": (float("nan"), "the metric gave nan, which is no number"),
     "told": ("too short for it", "too short for it"),
     "none": (None, "the metric gave no value"),
+    "odd": ({}, "TypeError: must be real number, not dict"),
     "error": (MetricError("there is no speech"), "there is no speech"),
     "crash": (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
 }
@@ -468,6 +470,23 @@ def test_sound_that_was_replaced_is_measured_again(options: Options, corpus: Pat
     assert len(encodes) == 1  # the other entry has nothing of the new sound
     shutil.rmtree(options.output)
     assert bench(options) == both
+
+
+def test_a_cost_that_could_not_be_measured_is_tried_again(
+    copy: Options, done: tuple[Options, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[dict[str, Any]] = [
+        {"values": {}, "reasons": {"rtf_encode": "killed"}, "about": {}},
+        {"values": {"rtf_encode": 0.5}, "reasons": {}, "about": {"seconds": 1.0}},
+    ]
+    monkeypatch.setattr(runs, "cost", lambda item, device: found[0])
+    options = dataclasses.replace(copy, models=copy.models[:1], metrics=("rtf_encode",), examples=0)
+    assert bench(options)["entries"][0]["summary"]["rtf_encode"]["missing"] == {"killed": 1}
+    found.pop(0)
+    for _ in range(2):
+        entry = bench(options)["entries"][0]
+        assert (entry["summary"]["rtf_encode"]["mean"], entry["cost"]) == (0.5, {"seconds": 1.0})
+        found[0] = {}  # is not asked for again
 
 
 def test_a_report_of_other_results_does_not_stay(copy: Options) -> None:
