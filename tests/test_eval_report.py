@@ -158,19 +158,19 @@ def test_only_the_listed_examples_are_embedded_and_a_lost_file_is_said(tmp_path:
 
 def test_no_folder_of_the_machine_is_told(tmp_path: Path) -> None:
     made = with_examples(results(3), tmp_path / "run", SPEECH, 1)
-    made["about"]["source"]["path"] = "/home/someone/sound/dev/manifest.jsonl"
-    made["about"]["arguments"] = {"weights": {"m": "/home/someone/models/m"}, "checkpoints": {"utmos": "/opt/else/w/u.pt"}}
-    made["rejected"] = [{"id": "a", "path": "/home/someone/sound/dev/a.wav", "reason": "'/home/someone/sound/dev/a.wav' ends"}]
-    made["clips"][0]["reasons"]["gsm"] = {"stoi": "/home/someone/models/m/x failed"}
+    made["about"]["source"]["path"] = "/mnt/someone/sound/dev/manifest.jsonl"
+    made["about"]["arguments"] = {"weights": {"m": "/mnt/someone/models/m"}, "checkpoints": {"utmos": "/opt/else/w/u.pt"}}
+    made["rejected"] = [{"id": "a", "path": "/mnt/someone/sound/dev/a.wav", "reason": "'/mnt/someone/sound/dev/a.wav' ends"}]
+    made["clips"][0]["reasons"]["gsm"] = {"stoi": "/mnt/someone/models/m/x failed"}
     (tmp_path / "run" / made["examples"][0]["decoded"]["gsm"]).unlink()
     text = made_page(made, tmp_path / "run")
-    for place in ("/home", "someone", "/opt", str(tmp_path)):
+    for place in ("/mnt", "someone", "/opt", str(tmp_path)):
         assert place not in text
     data = data_of(text)
     assert data["about"]["source"]["path"] == "dev/manifest.jsonl"
     assert data["about"]["arguments"] == {"weights": {"m": "models/m"}, "checkpoints": {"utmos": "w/u.pt"}}
     assert data["rejected"] == [{"id": "a", "path": "dev/a.wav", "reason": "'dev/a.wav' ends"}]
-    assert made["about"]["source"]["path"].startswith("/home")  # the results themselves stay as they are
+    assert made["about"]["source"]["path"].startswith("/mnt")  # the results themselves stay as they are
 
 
 @pytest.mark.slow
