@@ -23,8 +23,8 @@ def mcd(reference: np.ndarray, decoded: np.ndarray, sample_rate: int, order: int
 
     Mean over frames of (10 / ln 10) sqrt(2 sum_{d=1..order} (c_d - c'_d)^2) (Kubichek 1993, "Mel-cepstral distance measure for
     objective speech quality assessment"). The cepstrum's first coefficient, the level, is left out. No time warping: the sounds
-    are aligned. Envelopes are CheapTrick's (pyworld, defaults) every 5 ms, each with the F0 of its own sound by DIO and StoneMask,
-    71 to 800 Hz; they are flat in digital silence. Frames count where the original's power is within 40 dB of its loudest frame.
+    are aligned. Envelopes are CheapTrick's (pyworld, defaults) every 5 ms, each with its own sound's F0 (DIO and StoneMask,
+    71 to 800 Hz); they are flat in digital silence. Frames count where the original's power is within 40 dB of its loudest.
 
     Args:
         reference, decoded: float (T,).

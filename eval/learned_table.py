@@ -8,10 +8,11 @@ from .word_errors import NORMALISATION
 __all__ = ["LEARNED"]
 
 MOS = "MOS, 1 to 5"
+SPEECH = "It scores sound without speech too: a click, a tone or noise has a number."
 HEARD = "Sound beyond [-1, 1] is clipped; sound under 0.25 s, under -80 dBFS RMS (less its mean) or not finite has no value."
 WINDOWS = (
     "16 kHz; a clip under 9.01 s is doubled until it is longer, windows of 9.01 s start every second (one that rounding leaves "
-    f"a sample short is dropped, as in the reference), mean over windows. {HEARD}"
+    f"a sample short is dropped, as in the reference), mean over windows. {SPEECH} {HEARD}"
 )
 P835 = (
     "The network for general, not personalised, enhancement; its raw output goes through the published polynomial per window."
@@ -93,7 +94,8 @@ LEARNED: tuple[Family, ...] = (
             Metric(
                 "plcmos", "PLCMOS", MOS, "higher",
                 "PLCMOS v2 (Diener et al. 2023), quality of concealed speech, without reference, 16 kHz, whole clip. Mean over "
-                f"15 raters drawn from a normal distribution with seed 0 (the reference draws anew for each call). {HEARD}",
+                f"15 raters drawn from a normal distribution with seed 0 (the reference draws anew for each call). {SPEECH} "
+                f"{HEARD}",
             ),
         ),
         opens="plcmos:open_plcmos", packages=("speechmos", "onnxruntime"), intrusive=False,

@@ -30,6 +30,8 @@ def test_sound_is_clipped_and_resampled() -> None:
     ("samples", "reason"),
     [
         (np.zeros(16000), "it is silent"),
+        (np.full(16000, 0.5), "it is silent"),
+        (tone(16000, 0.5) + 8, "it is silent"),
         (tone(16000, 1e-4), "it is silent"),
         (tone(16000)[:3999], "it is shorter than 0.25 s"),
         (np.zeros(0), "it is shorter than 0.25 s"),

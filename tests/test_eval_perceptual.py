@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import voxzoo
+from voxzoo.eval import perceptual
 from voxzoo.eval.metric import MetricError
 from voxzoo.eval.perceptual import estoi, pesq_nb, pesq_wb, stoi, visqol
 
@@ -134,13 +135,11 @@ def test_pesq_of_more_utterances_than_the_itu_code_holds() -> None:
     assert float(done.stdout) == pytest.approx(4.644, abs=1e-3)
 
 
-def test_pesq_of_long_speech_is_the_mean_of_equal_pieces() -> None:
+def test_pesq_of_long_speech_is_the_mean_of_equal_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     from pesq import pesq
 
-    reference, decoded = (
-        np.tile(SPEECH, 10),
-        np.concatenate([noisy(level) for level in np.geomspace(0.001, 0.02, 10)]),
-    )
+    monkeypatch.setattr(perceptual, "PESQ_SECONDS", 3)
+    reference, decoded = np.tile(SPEECH, 2), np.concatenate([noisy(0.001), noisy(0.02)])
     pieces = [pesq(RATE, a, b, "wb") for a, b in zip(np.split(reference, 2), np.split(decoded, 2), strict=True)]
     assert pesq_wb(reference, decoded, RATE) == pytest.approx(np.mean(pieces), abs=1e-4)
     silence = np.zeros(len(reference), np.float32)

@@ -94,24 +94,24 @@ def test_other_languages_are_missing_with_their_reason() -> None:
 # ---------------------------------------------------------------------- pocketsphinx
 def test_pocketsphinx_does_not_depend_on_what_was_heard_before(speech: np.ndarray) -> None:
     pytest.importorskip("pocketsphinx")
-    clip, other = speech[: 2 * RATE], 0.2 * speech[5 * RATE : 6 * RATE] + noise(0.01)
+    clip, other = speech[: 3 * RATE // 2], 0.2 * speech[5 * RATE : 11 * RATE // 2] + noise(0.01, 0.5)
     before = recognise_pocketsphinx(clip)
     mean = recognition._pocketsphinx().get_cmn()
     recognise_pocketsphinx(other)
     assert recognition._pocketsphinx().get_cmn() != mean  # there is a state that could leak
     assert recognise_pocketsphinx(clip) == before
-    assert len(before.split()) > 2
+    assert len(before.split()) > 1
 
 
 def test_the_pocketsphinx_family(speech: np.ndarray) -> None:
     pytest.importorskip("pocketsphinx")
     measure = open_pocketsphinx(None)
-    clip = speech[: 2 * RATE]
+    clip = speech[: 3 * RATE // 2]
     original = Original(Audio(clip, RATE), RATE, text=recognise_pocketsphinx(clip))
     own = measure(Pair(original, clip))
     assert own["wer"] == own["cer"] == own["dwer"] == 0.0
     assert own["words"] == own["heard"] > 1
-    masked = measure(Pair(original, (0.1 * clip + noise(0.1, 2.0)).astype(np.float32)))
+    masked = measure(Pair(original, (0.1 * clip + noise(0.1, 1.5)).astype(np.float32)))
     assert masked["wer"] == masked["dwer"] > 0.5
 
 
