@@ -124,13 +124,13 @@ def robustness(
         _enter(found, transform, base, codes)
         if progress:
             progress(done, len(transforms), transform.name)
-    found["definitions"] = {
-        **edit_distance.DEFINITIONS,
-        "agreement": agreements.DEFINITION,
-        **CHANCE,
-        **{transform.name: transform.definition for transform in transforms},
-    }
+    found["definitions"] = _definitions(transforms)
     return found
+
+
+def _definitions(transforms: Sequence[Transform]) -> dict[str, str]:
+    of_transforms = {transform.name: transform.definition for transform in transforms}
+    return {**edit_distance.DEFINITIONS, "agreement": agreements.DEFINITION, **CHANCE, **of_transforms}
 
 
 def _known(given: Any, there: Sequence[str], what: str) -> None:
