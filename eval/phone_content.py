@@ -33,7 +33,8 @@ DEFINITIONS = {
     "with the phones of the items shuffled",
     "abx_across": "the same with x of another speaker than a and b, at most 5 speakers of x; chance 0.5",
     "abx_features": "the same on the encoder's output, the values that are quantised; angular distance between frames",
-    "phones": "times from the column `phones` (lists, or a TextGrid, CTM or .phn file, its path from the manifest), else by forced alignment of English "
+    "phones": "times from the column `phones` (lists, or a TextGrid, CTM or .phn file, its path from the manifest), else by "
+    "forced alignment of English "
     "clips with their `text` (pocketsphinx, CMU phones, steps of 10 ms); clips that have neither are counted with "
     "the reason",
 }
