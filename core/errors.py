@@ -74,3 +74,7 @@ class MissingExtraError(VoxzooError):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"`{module}` is not installed; run: pip install 'voxzoo[{extra}]'")
+        self.module, self.extra = module, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.module, self.extra)

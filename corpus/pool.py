@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
-from ..core.errors import CorpusError
+from ..core.errors import CorpusError, VoxzooError
 from .clips import Clip
 from .plan import Task
-from .serve import Refusal, Settings, one_thread
+from .serve import Settings, one_thread
 
 __all__ = ["InlinePool", "Pool"]
 
@@ -147,8 +147,8 @@ class Pool:
         except (EOFError, OSError):
             words = worker.last_words()
             raise CorpusError(f"a worker process cannot start ({_status(worker.process.wait())}){words}") from None
-        if isinstance(message, Refusal):
-            raise message.error()
+        if isinstance(message, VoxzooError):
+            raise message
         worker.ready = True
         return message
 

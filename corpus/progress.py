@@ -55,11 +55,11 @@ class Progress:
         self.seconds += seconds
         if self.bar:
             self.bar.update(clips)
-            self.bar.set_postfix_str(f"{self.speed:.0f}x real time", refresh=False)
+            self.bar.set_postfix_str(f"{self.speed:.3g}x real time", refresh=False)
         elif not self.quiet and time.monotonic() - self.told >= EVERY:
             self.told = time.monotonic()
             left = (self.total - self.clips) * self.elapsed / self.fresh
-            text = f"{self.clips}/{self.total} clips, {self.seconds / 3600:.2f} h of sound, {self.speed:.0f}x real time"
+            text = f"{self.clips}/{self.total} clips, {self.seconds / 3600:.2f} h of sound, {self.speed:.3g}x real time"
             print(f"{text}, {_clock(left)} left", file=sys.stderr, flush=True)
 
     def close(self) -> None:

@@ -13,14 +13,13 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from ..core.errors import VoxzooError
 from .clips import Clip
 
-__all__ = ["Refusal", "Settings", "Worker", "one_thread", "serve"]
+__all__ = ["Settings", "Worker", "one_thread", "serve"]
 
 
 class Worker(Protocol):
@@ -44,18 +43,6 @@ class Settings(Protocol):
     def start(self) -> Worker:
         """Load what the work needs. Raises `VoxzooError` when that fails."""
         ...
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a worker cannot start: an error taken apart, since not every exception survives pickling."""
-
-    kind: type[VoxzooError]
-    message: str
-
-    def error(self) -> VoxzooError:
-        """The error again."""
-        return self.kind.__new__(self.kind, self.message)
 
 
 @contextlib.contextmanager
@@ -86,7 +73,7 @@ def serve(handle: int) -> None:
         try:
             worker = settings.start()
         except VoxzooError as error:
-            pipe.send(Refusal(type(error), str(error)))
+            pipe.send(error)
             return
         pipe.send(worker.info)
         with open(os.devnull, "w") as nothing:  # decoding libraries may write a line for every file

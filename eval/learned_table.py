@@ -147,7 +147,7 @@ LEARNED: tuple[Family, ...] = (
             "Told the clip's language where it knows it, otherwise it finds the language out.",
         ),
         opens="recognition:open_whisper", packages=("transformers", "torch", "jiwer"), intrusive=False,
-        checkpoint="a Whisper folder of transformers, with tokenizer and feature extractor", slow=True,
+        checkpoint="a Whisper folder of transformers, with tokenizer and feature extractor",
         weights=("whisper_words", "whisper_characters", "whisper_heard"),
     ),
     Family(

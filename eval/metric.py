@@ -121,7 +121,6 @@ class Family:
         extra: what to install where one is missing.
         intrusive: whether it compares with the original; others are measured on the original too.
         checkpoint: what local file or folder it needs, in words; "" for none. Without it the family is left out.
-        slow: left out unless asked for by name, or with "all".
         weights: names of values it gives besides its metrics, which only weight clips in their means.
     """
 
@@ -133,7 +132,6 @@ class Family:
     extra: str = "eval"
     intrusive: bool = True
     checkpoint: str = ""
-    slow: bool = False
     weights: tuple[str, ...] = ()
 
     def open(self, checkpoint: str | None = None) -> Measure:

@@ -42,7 +42,7 @@ def _wanted(family: Family, names: Sequence[str], checkpoints: Mapping[str, str]
         if by_name(family, names) and family.name not in checkpoints:
             raise VoxzooError(f"{family.name} needs {family.checkpoint}: give it as --checkpoint {family.name}=PATH")
         return family.name in checkpoints
-    return by_name(family, names) or "all" in names or (family.group in names and not family.slow)
+    return by_name(family, names) or "all" in names or family.group in names
 
 
 def by_name(family: Family, names: Sequence[str]) -> bool:

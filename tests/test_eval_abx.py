@@ -183,8 +183,11 @@ def test_speech(espeak: ModuleType) -> None:
     across = abx(features, phones, speakers, contexts, mode="across").error
     of_codes = abx(codes, phones, speakers, contexts, mode="across", distance="equal").error
     assert across < of_codes < 0.35
-    shuffled = np.random.default_rng(0).permutation(phones).tolist()
-    assert 0.42 < abx(codes, shuffled, speakers, contexts, mode="across", distance="equal").error < 0.58
+    rng = np.random.default_rng(0)  # few triplets are left when phones are shuffled: many shuffles
+    shuffled = [
+        abx(codes, rng.permutation(phones).tolist(), speakers, contexts, mode="across", distance="equal") for _ in range(40)
+    ]
+    assert abs(np.mean([found.error for found in shuffled]) - 0.5) < 0.06
 
 
 @pytest.mark.slow

@@ -53,7 +53,6 @@ def test_the_table_holds_each_metric_once_and_defines_it() -> None:
     for family in SIGNAL:
         assert family.group == "reconstruction"
         assert family.intrusive
-        assert not family.slow
         for metric in family.metrics:
             assert len(metric.definition) > 40
             assert metric.better in ("higher", "lower")
