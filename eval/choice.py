@@ -20,8 +20,11 @@ from .results import Column
 
 __all__ = ["DELAY", "Choice", "choose", "digest"]
 
-DELAY = Metric("delay_ms", "Delay", "ms", None, "what the codec adds and was taken out before anything was compared; found by "
-               "`voxzoo.eval.alignment.align`; positive: the decoded sound is late", digits=1)  # fmt: skip
+COMPARED = (
+    "decoded sound is brought to the rate of comparison with soxr HQ, its delay is taken out, and it is rounded to 16 bits"
+)
+DELAY = Metric("delay_ms", "Delay", "ms", None, f"what the codec adds, found by `voxzoo.eval.alignment.align`; positive: the "
+               f"decoded sound is late. Before anything is compared, {COMPARED}", digits=1)  # fmt: skip
 OWN: dict[str, tuple[Metric, ...]] = {"reconstruction": (DELAY,), "rate": RATES, "cost": COSTS}
 
 
@@ -53,7 +56,7 @@ class Choice:
         """Everything that a family's cell depends on, besides clip and entry: definitions, versions, checkpoint."""
         definitions = [[metric.name, family.definition(metric)] for metric in family.metrics]
         checkpoint = self.checkpoints.get(family.name)
-        return digest([family.name, definitions, installed("voxzoo"), checkpoint and _stamps(checkpoint)])
+        return digest([family.name, definitions, COMPARED, installed("voxzoo"), checkpoint and _stamps(checkpoint)])
 
 
 def choose(names: Sequence[str], checkpoints: Mapping[str, str]) -> Choice:

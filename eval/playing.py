@@ -147,11 +147,22 @@ class Players:
             return played
         try:
             samples = audio.resample(self.rate).samples
-            played.decoded, delay = align(original.samples, samples, self.rate)
+            aligned, delay = align(original.samples, samples, self.rate)
+            played.decoded = as_written(aligned)
             played.delay = delay / self.rate
         except Exception as error:
             played.decoded, played.problem = None, f"alignment failed: {reason(error)}"
         return played
+
+
+def as_written(samples: np.ndarray) -> np.ndarray:
+    """float32 (T,) clipped and rounded to 16 bits, as in a WAV file.
+
+    A band that a codec leaves empty then holds the noise of rounding, as it does wherever sound is kept in files, and not the
+    far smaller errors of float arithmetic, which would decide every distance between logarithms of spectra.
+    """
+    rounded: np.ndarray = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.float32)
+    return rounded / np.float32(32768)
 
 
 def _decoding(error: Exception) -> str:
