@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from voxzoo.eval.abx import abx, distance_matrix
+from voxzoo.eval.abx import Distance, abx, distance_matrix
 
 ITEMS, LOOPED, FRAMES, WIDTH = 240, 2_000, 8, 19
 
@@ -52,7 +52,11 @@ def main() -> None:
     codes = [rng.integers(0, 100, FRAMES) for _ in range(ITEMS)]
     distance_matrix(items, items)
     seconds, matrix = {}, np.zeros(0)
-    for name, material, distance in (("codes, 0-1", codes, "equal"), ("features, angular", items, "angular")):
+    cases: list[tuple[str, list[np.ndarray], Distance]] = [
+        ("codes, 0-1", codes, "equal"),
+        ("features, angular", items, "angular"),
+    ]
+    for name, material, distance in cases:
         began = time.perf_counter()
         matrix = distance_matrix(material, material, distance)
         seconds[name] = (time.perf_counter() - began) / matrix.size
