@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import platform
@@ -36,9 +37,12 @@ def analyze(options: Options) -> dict[str, Any]:
 
     Raises:
         VoxzooError: groups that are unknown or need sound that is not given, a source, model or folder that cannot be used.
+        MissingExtraError: no matplotlib, before any work.
     """
     from .analysis_output import write_analysis
 
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "eval")
     shards = os.path.isfile(os.path.join(options.source, "dataset.json"))
     groups = _chosen(options, shards)
     given = ShardInput(options) if shards else SoundInput(options)

@@ -114,8 +114,9 @@ def _check(options: Options) -> None:
     if options.rate > RATES[1]:
         raise VoxzooError(f"rate={options.rate}; expected {RATES[0]} to {RATES[1]} Hz")
     check_device(options.device)
-    if options.report and importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError("matplotlib", "eval")
+    for module in ("scipy", *(["matplotlib"] if options.report else [])):  # before any work: the results need them
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError(module, "eval")
 
 
 class _Bench:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.errors import TokensError
+from ._signals import need
 
 __all__ = [
     "dead_codes",
@@ -37,10 +38,10 @@ def expected_used(counts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Expected number of different codes among so many `tokens` drawn at random without replacement; float64, as `tokens`.
 
     This is vocabulary growth by interpolation (Baayen 2001; "rarefaction" in ecology): sum over codes of
-    1 - C(N - n_v, t) / C(N, t), exact, and unlike a count along the corpus it does not depend on the order of clips.
+    1 - C(N - n_v, t) / C(N, t), exact, and unlike a count along the corpus it does not depend on the order of clips. Raises
+    `TokensError` for more tokens than there are, and `MissingExtraError` without scipy.
     """
-    from scipy.special import betaln
-
+    betaln = need("scipy.special").betaln
     used, codes = np.unique(counts[counts > 0].astype(np.int64), return_counts=True)
     total = int(used @ codes)
     if len(tokens) and not 0 <= np.min(tokens) <= np.max(tokens) <= total:

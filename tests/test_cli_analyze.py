@@ -270,3 +270,15 @@ def test_one_line_says_what_is_wrong(
     assert status == 2
     assert message in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_matplotlib_is_missed_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else real(name, *rest))
+    assert main(["analyze", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "`matplotlib` is not installed; run: pip install 'voxzoo[eval]'" in error

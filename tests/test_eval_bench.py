@@ -644,14 +644,17 @@ def test_an_empty_folder(options: Options, tmp_path: Path) -> None:
         bench(dataclasses.replace(options, source=str(tmp_path / "empty")))
 
 
-def test_a_report_needs_matplotlib_before_the_work(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("module", "report"), [("matplotlib", True), ("scipy", False)])
+def test_what_the_results_need_is_missed_before_the_work(
+    options: Options, monkeypatch: pytest.MonkeyPatch, module: str, report: bool
+) -> None:
     import importlib.util
 
     real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else real(name, *rest))
-    with pytest.raises(MissingExtraError, match="matplotlib"):
-        bench(dataclasses.replace(options, report=True))
-    bench(options)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == module else real(name, *rest))
+    with pytest.raises(MissingExtraError, match=module):
+        bench(dataclasses.replace(options, report=report))
+    assert not Path(options.output).exists()
 
 
 @pytest.fixture(autouse=True)
