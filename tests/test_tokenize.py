@@ -114,10 +114,12 @@ def test_interrupted_it_says_so_and_goes_on_later(model_folder: str, tmp_path: P
     while not (out / "part-00001.parquet").exists():
         assert running.poll() is None
         time.sleep(0.01)
+    running.send_signal(signal.SIGSTOP)  # or it might be done before the second run has even started
     second = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert second.returncode == 2
     assert "another run is writing" in second.stderr
     running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGCONT)
     _, error = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "interrupted" in error
