@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -110,7 +111,9 @@ def test_interrupted_it_says_so_and_goes_on_later(model_folder: str, tmp_path: P
     out = tmp_path / "out"
     command = [sys.executable, "-m", "voxzoo.cli.main", "tokenize", str(root), "-m", model_folder, "-o", str(out)]
     command += ["--workers", "1", "--shard-clips", "8"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # a shell starts what it runs in the background with SIGINT ignored, and processes pass that on
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heard)
     while not (out / "part-00001.parquet").exists():
         assert running.poll() is None
         time.sleep(0.01)
