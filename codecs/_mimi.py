@@ -10,7 +10,7 @@ Letters: B batch, L positions, N frames, D channels, H heads.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.errors import ModelError
-from ._seanet import Activation, Codebook, Conv, Residual, Stack, Upsample
+from ._seanet import Activation, Codebook, Conv, Quantizer, Residual, Stack, Upsample
 
 __all__ = ["MimiConfig", "Network"]
 
@@ -202,35 +202,22 @@ class Nearest(Codebook):
         return torch.cdist(rows[None], self.embed[None])[0, : len(x)].argmin(1)
 
 
-class ResidualQuantizer(nn.Module):
+class ResidualQuantizer(Quantizer):
     """Residual vector quantisation between two projections."""
 
     def __init__(self, c: MimiConfig, streams: int) -> None:
-        super().__init__()
+        super().__init__(streams, c.codebook_size, c.codebook_dim, Nearest)
         self.input_proj = nn.Conv1d(c.hidden_size, c.codebook_dim, 1, bias=False)
         self.output_proj = nn.Conv1d(c.codebook_dim, c.hidden_size, 1, bias=False)
-        books = [Nearest(c.codebook_size, c.codebook_dim, 2 ** (-1 - k / 4)) for k in range(streams)]
-        self.layers = nn.ModuleList(nn.ModuleDict({"codebook": book}) for book in books)
-
-    @property
-    def books(self) -> list[Nearest]:
-        """K codebooks."""
-        return [cast(Nearest, cast(nn.ModuleDict, layer)["codebook"]) for layer in self.layers]
 
     def encode(self, latent: Tensor, streams: int) -> list[Tensor]:
         """latent (B, N, D) -> codes of the first `streams` streams, each (B, N)."""
         rows = F.pad(latent, (0, 0, 0, max(0, STEADY - latent.shape[1])))
-        left = F.linear(rows, self.input_proj.weight[:, :, 0])[:, : latent.shape[1]].flatten(0, 1)
-        codes = []
-        for book in self.books[:streams]:
-            codes.append(book.search(left))
-            left = left - F.embedding(codes[-1], book.embed)
-        return [c.view(latent.shape[:2]) for c in codes]
+        return super().encode(F.linear(rows, self.input_proj.weight[:, :, 0])[:, : latent.shape[1]], streams)
 
-    def decode(self, codes: Iterable[Tensor]) -> Tensor:
+    def decode(self, codes: list[Tensor]) -> Tensor:
         """Codes of the first streams, each (B, N) -> latent (B, N, D)."""
-        parts = [F.embedding(c, book.embed) for c, book in zip(codes, self.books, strict=False)]
-        return F.linear(torch.stack(parts).sum(0), self.output_proj.weight[:, :, 0])
+        return F.linear(super().decode(codes), self.output_proj.weight[:, :, 0])
 
 
 class SplitQuantizer(nn.Module):

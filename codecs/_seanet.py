@@ -280,10 +280,10 @@ class Codebook(nn.Module):
 class Quantizer(nn.Module):
     """Residual vector quantisation (Zeghidour et al. 2021): each stream codes what the ones before it left over."""
 
-    def __init__(self, streams: int, size: int, dim: int) -> None:
+    def __init__(self, streams: int, size: int, dim: int, book: type[Codebook] = Codebook) -> None:
         super().__init__()
         scales = [2 ** (-2 - k / 4) for k in range(streams)]  # each stream is finer than the one before
-        self.layers = nn.ModuleList([nn.ModuleDict({"codebook": Codebook(size, dim, scale)}) for scale in scales])
+        self.layers = nn.ModuleList([nn.ModuleDict({"codebook": book(size, dim, scale)}) for scale in scales])
 
     @property
     def books(self) -> list[Codebook]:

@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ..core.errors import WeightsError
-from ..core.model import Model
 from ..core.weights import read_checkpoint, read_json, read_state
 from ._dac import DEFAULTS, TRANSFORMERS, Network, complete, from_descript, from_transformers
 from .snac import Snac
@@ -38,7 +37,7 @@ class Dac(Snac):
         if (folder / "config.json").is_file():
             config = read_json(folder / "config.json")
             if "format" in config:
-                return Model.read.__func__(cls, folder)  # type: ignore[attr-defined]
+                return super().read(folder)
             return _config(config), from_transformers(read_state(folder / "model.safetensors"))
         found = sorted(folder.glob("*.pth"))
         if len(found) != 1:

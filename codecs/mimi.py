@@ -41,7 +41,8 @@ class Mimi(Model):
         self, facts: Facts, config: Mapping[str, Any], network: nn.Module, device: str = "cpu", dtype: str = "float32"
     ) -> None:
         cast(Network, network).fold()  # on the CPU, so that the weights are the same on every device
-        super().__init__(facts, MimiConfig.of(config).to_dict(), network, device, dtype)
+        self.settings = MimiConfig.of(config)
+        super().__init__(facts, self.settings.to_dict(), network, device, dtype)
 
     @classmethod
     def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class Mimi(Model):
     @property
     def pad_multiple(self) -> int:
         """Samples per frame."""
-        return MimiConfig.of(self.config).hop
+        return self.settings.hop
 
     def frames(self, samples: int) -> tuple[int, ...]:
         """ceil(T / 1920) in every stream."""
