@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from pathlib import Path
 
+import conformance
 import pytest
 
 import voxzoo
 from voxzoo.core.loading import random_model
 from voxzoo.core.model import Model
 from voxzoo.core.registry import model_class
-
-_spec = importlib.util.spec_from_file_location("conformance", Path(__file__).with_name("conformance.py"))
-assert _spec is not None
-assert _spec.loader is not None
-conformance = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(conformance)
 
 
 @functools.cache

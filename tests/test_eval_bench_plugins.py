@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx_files
 import pytest
 import soundfile
 
@@ -21,12 +22,6 @@ from voxzoo.eval.bench import Options, bench
 from voxzoo.eval.metrics import FAMILIES, select
 
 pytest.importorskip("onnxruntime")
-_spec = importlib.util.spec_from_file_location("onnx_files", Path(__file__).with_name("onnx_files.py"))
-assert _spec
-assert _spec.loader
-onnx_files = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(onnx_files)
-
 TEXTS = ("今天天气很好", "你好、世界", "他说\u201c三点见\u201d")
 
 

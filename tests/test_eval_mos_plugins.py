@@ -1,6 +1,5 @@
 """Plug-ins: ONNX files with known answers, and NISQA against torchmetrics on a random checkpoint of the published form."""
 
-import importlib.util
 import pickle
 import warnings
 from dataclasses import replace
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_files
 import pytest
 import torch
 
@@ -19,12 +19,6 @@ from voxzoo.eval.nisqa import _build, nisqa, read_nisqa
 
 RATE = 16000
 pytest.importorskip("onnxruntime")
-
-_spec = importlib.util.spec_from_file_location("onnx_files", Path(__file__).with_name("onnx_files.py"))
-assert _spec
-assert _spec.loader
-onnx_files = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(onnx_files)
 
 
 @pytest.fixture(scope="module")

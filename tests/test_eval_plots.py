@@ -1,34 +1,19 @@
-import importlib.util
 import re
 import struct
 import subprocess
 import sys
 import zlib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from report_results import HOSTILE, RTL, results
 
 from voxzoo import Audio, AudioError, VoxzooError
 from voxzoo.eval.pictures import LEVELS, ROWS, Scale, levels, palette, png, scale_of, spectrogram
 from voxzoo.eval.plots import write_plots
 from voxzoo.eval.tables import main_metrics, number, scores_markdown, table_markdown
-
-
-def beside(name: str) -> ModuleType:
-    """A module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-made_up = beside("report_results")
-HOSTILE, RTL, results = made_up.HOSTILE, made_up.RTL, made_up.results
 
 
 def tone(hertz: float, level: float = 0.0, rate: int = 16000, seconds: float = 1.0) -> Audio:

@@ -1,8 +1,6 @@
 """Intelligibility: a scripted recogniser against written-out rates, pocketsphinx, and a tiny random Whisper from a folder."""
 
-import sys
-import types
-from importlib import machinery, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -128,16 +126,6 @@ def test_what_cannot_be_heard_is_missing_with_its_reason(speech: np.ndarray) -> 
 
 
 # ---------------------------------------------------------------------- Whisper
-@pytest.fixture
-def transformers(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The package; it imports torchaudio where it is installed, of which nothing used here is needed."""
-    if "torchaudio" not in sys.modules:
-        stub = types.ModuleType("torchaudio")
-        stub.__spec__ = machinery.ModuleSpec("torchaudio", None)
-        monkeypatch.setitem(sys.modules, "torchaudio", stub)
-    return pytest.importorskip("transformers")
-
-
 @pytest.fixture
 def folder(tmp_path: Path, transformers: Any) -> str:
     """A Whisper of one layer with random weights, in the form its checkpoints are published in."""

@@ -1,17 +1,17 @@
 import base64
 import hashlib
-import importlib.util
 import json
 import re
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import browser, complaints, needs_browser, scheme, size
+from report_results import HOSTILE, RTL, results, with_examples
 
 import voxzoo
 from voxzoo import Audio, VoxzooError
@@ -19,20 +19,6 @@ from voxzoo.eval.pictures import levels, scale_of, spectrogram
 from voxzoo.eval.report import page, write_report
 from voxzoo.eval.report_data import page_data, to_json
 
-
-def beside(name: str) -> ModuleType:
-    """A module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-made_up, chromium = beside("report_results"), beside("browser")
-HOSTILE, RTL, results, with_examples = made_up.HOSTILE, made_up.RTL, made_up.results, made_up.with_examples
-browser, complaints, needs_browser = chromium.browser, chromium.complaints, chromium.needs_browser
 SPEECH = Path(voxzoo.__file__).parent / "bundled" / "demo" / "speech.wav"
 
 
@@ -463,17 +449,17 @@ def test_the_results_are_saved_again(shown: Any, tmp_path: Path) -> None:
 
 @needs_browser
 def test_it_fits_a_phone_in_both_schemes(shown: Any) -> None:
-    chromium.size(shown, 390, 844)
+    size(shown, 390, 844)
     until(shown, "document.querySelector('#curves svg').clientWidth < 390")
     for name in ("dark", "light"):
-        chromium.scheme(shown, name)
+        scheme(shown, name)
         assert js(shown, "document.documentElement.scrollWidth") == 390
     assert js(shown, "document.querySelector('#results .scroller').scrollWidth") > 390  # it scrolls inside its box
     texts = (
         "[...document.querySelectorAll('body *')].filter(e => !e.childElementCount && e.textContent.trim() && e.offsetParent)"
     )
     assert js(shown, f"Math.min(...{texts}.map(e => parseFloat(getComputedStyle(e).fontSize)))") >= 11
-    chromium.size(shown, 1280, 900)
+    size(shown, 1280, 900)
     assert complaints(shown) == []
 
 
@@ -498,11 +484,11 @@ for (const e of document.querySelectorAll('main *, header *')) {
 @pytest.mark.parametrize("name", ["light", "dark"])
 def test_text_stands_out_from_its_ground(shown: Any, name: str) -> None:
     """At least 4.5 to 1, as WCAG AA asks."""
-    chromium.scheme(shown, name)
+    scheme(shown, name)
     try:
         assert js(shown, CONTRAST.strip()) == []
     finally:
-        chromium.scheme(shown, "light")
+        scheme(shown, "light")
 
 
 def poor(kind: str) -> dict[str, Any]:

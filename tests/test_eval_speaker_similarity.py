@@ -1,10 +1,10 @@
 """Speaker similarity: calibration against a plain loop over pairs, and both encoders through the family."""
 
-import importlib.util
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import onnx_files
 import pytest
 
 from voxzoo.core.audio import Audio
@@ -14,11 +14,6 @@ from voxzoo.eval.speaker_embedding import embed_ge2e
 from voxzoo.eval.speaker_similarity import calibrate, cosine, open_ge2e, open_onnx, relative
 
 RATE = 16000
-_spec = importlib.util.spec_from_file_location("onnx_files", Path(__file__).with_name("onnx_files.py"))
-assert _spec
-assert _spec.loader
-onnx_files = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(onnx_files)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
-from importlib import machinery
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +31,6 @@ def sound(samples: int, rate: int = 2400, seed: int = 0) -> Audio:
     t = np.arange(samples) / rate
     wav = 0.2 * np.sin(2 * np.pi * rng.uniform(80, rate / 8) * t) + 0.1 * rng.standard_normal(samples)
     return Audio((wav * (0.6 + 0.4 * np.sin(9 * t))).astype(np.float32), rate)
-
-
-@pytest.fixture
-def transformers(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The package; it imports torchaudio where it is installed, of which nothing used here is needed."""
-    if "torchaudio" not in sys.modules:
-        stub = types.ModuleType("torchaudio")
-        stub.__spec__ = machinery.ModuleSpec("torchaudio", None)
-        monkeypatch.setitem(sys.modules, "torchaudio", stub)
-    return pytest.importorskip("transformers")
 
 
 def reference(transformers: Any, config: dict[str, Any], seed: int = 0) -> Any:
