@@ -96,13 +96,15 @@ def _placed(found: Salvage, model: Model) -> Audio:
     from ..core.audio import Audio
 
     sounds = [model.decode(part.tokens).samples for part in found.parts]
-    end = max(part.offset + len(sound) for part, sound in zip(found.parts, sounds, strict=True))
+    facts = found.header.facts
+    starts = [facts.decoded_length(part.offset) for part in found.parts]
+    end = max(start + len(sound) for start, sound in zip(starts, sounds, strict=True))
     if end > LONGEST:
         raise VoxzooError(f"with silence for what is lost the sound would have {end} samples, which cannot be right")
     samples = np.zeros(end, np.float32)
-    for part, sound in zip(found.parts, sounds, strict=True):
-        samples[part.offset : part.offset + len(sound)] = sound
-    return Audio(samples, found.header.facts.sample_rate)
+    for start, sound in zip(starts, sounds, strict=True):
+        samples[start : start + len(sound)] = sound
+    return Audio(samples, facts.output_rate)
 
 
 def _clips(args: argparse.Namespace, tokens: Tokens) -> int:
@@ -147,7 +149,7 @@ def _write_all(args: argparse.Namespace, model: Model, rows: Iterable[tuple[str,
     if args.json:
         print_json({"output": args.output, "model": model.facts.name, "clips": done, "seconds": seconds, "failed": failed})
     else:
-        print(f"{args.output}: {done} of {count} clips, {seconds:.1f} s at {model.facts.sample_rate} Hz")
+        print(f"{args.output}: {done} of {count} clips, {seconds:.1f} s at {model.facts.output_rate} Hz")
     return 0 if not failed else 3 if done else 2
 
 

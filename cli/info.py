@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     item = entry(args.model)
     if args.json:
         print_json({**item.facts.to_dict(), "bundled": item.bundled, "about": item.about, "streaming": item.streaming,
+                    "compared": item.compared,
                     "reference_resampler": item.reference_resampler,
                     "exceptions": dict(item.exceptions), "config": dict(item.config),
                     "weights": weights_report(item)})  # fmt: skip
@@ -52,6 +53,7 @@ def lines(item: Entry) -> list[tuple[str, str]]:
         ("latency", f"{1000 * facts.latency:.0f} ms, encode and decode together"),
         ("parameters", f"{facts.params:,}"),
         ("streaming", item.streaming),
+        ("compared", item.compared),
         ("resampler", f"soxr-hq; of the published code: {item.reference_resampler}"),
         *laws,
         ("code", facts.code_licence),

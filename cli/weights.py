@@ -61,7 +61,7 @@ def report(item: Entry) -> dict[str, Any]:
     else:
         url = f"https://huggingface.co/{published.repo}/resolve/{published.revision}"
         files = [
-            _file(name, f"{url}/{name}", digest, str(put / name), _found(item, put, name))
+            _file(name, f"{url}/{published.path(name)}", digest, str(put / name), _found(item, put, name))
             for name, digest in published.files.items()
         ]
     return {
@@ -95,5 +95,5 @@ def _found(item: Entry, put: Path, name: str) -> Path | None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(item.weights.repo, name, revision=item.weights.revision)
+    cached = try_to_load_from_cache(item.weights.repo, item.weights.path(name), revision=item.weights.revision)
     return Path(cached) if isinstance(cached, str) else None

@@ -21,7 +21,7 @@ class Facts:
     Attributes:
         name: registry name.
         kind: what its tokens carry.
-        sample_rate: Hz, of the sound going in and coming out.
+        sample_rate: Hz, of the sound going in, and of the sound coming out unless `decoded_sample_rate` says otherwise.
         frame_rates: frames per second of each stream (K), exact.
         codebook_sizes: number of codes of each stream (K).
         causal: a frame's tokens never depend on sound after that frame.
@@ -31,6 +31,7 @@ class Facts:
         source: where the model comes from (repository or URL).
         paper: where the method is described.
         channels: 1, or 2 where the network itself is stereo (mono sound is given to both).
+        decoded_sample_rate: Hz of decoded sound, where it is not `sample_rate`.
     """
 
     name: str
@@ -46,6 +47,16 @@ class Facts:
     source: str
     paper: str
     channels: int = 1
+    decoded_sample_rate: int | None = None
+
+    @property
+    def output_rate(self) -> int:
+        """Hz of decoded sound."""
+        return self.decoded_sample_rate or self.sample_rate
+
+    def decoded_length(self, samples: int) -> int:
+        """Samples of decoded sound for `samples` that went in: as many, or ceil(T output_rate / sample_rate)."""
+        return -(-samples * self.output_rate // self.sample_rate)
 
     @property
     def streams(self) -> int:

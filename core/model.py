@@ -8,6 +8,9 @@ A family subclasses `Model`, says in `batching` what right-padding does to its t
     _encode(wav, streams)  wav (B, T), T a multiple of `pad_multiple` -> Encoded
     _decode(encoded)       -> wav (B, at least T); with batching "pad", codes of shorter clips end in -1, which is no code
     _open_encoder / _open_decoder   the streaming forms (see streaming.py)
+    read(folder), recognises(folder)   the form in which its weights are published
+
+One that cannot be decoded sets `decodes` to False, says in `undecodable` what it would take, and leaves out the decoding.
 
 Two models are compatible, that is, decode each other's tokens, only when their fingerprints are equal.
 """
@@ -27,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from .audio import Audio, read_blocks
-from .errors import AudioError, ModelError, TokensError, WrongModelError
+from .errors import AudioError, ModelError, NotDecodableError, TokensError, WrongModelError
 from .facts import Facts
 from .registry import entry
 from .resampling import SOXR
@@ -38,7 +41,6 @@ from .weights import FORMAT, fingerprint, read_json, read_state, save_folder
 __all__ = ["Encoded", "Model"]
 
 PADDED = 1.25  # times the shortest clip of a batch, the most that a clip of it may have on a CPU, where padding costs as sound
-WINDOW = 20.0  # seconds: longer clips go through the streaming form, which is exact, in pieces of this length
 
 
 class Model(ABC):
@@ -57,6 +59,12 @@ class Model(ABC):
     # What zero-padding on the right does: "pad", nothing, so clips of any length share a batch; "length", it moves tokens
     # near the end, so only clips of equal padded length do.
     batching: ClassVar[Literal["pad", "length"]] = "pad"
+
+    # Seconds: longer clips go through the streaming form, in pieces of this length and in bounded memory.
+    window: ClassVar[float] = 20.0
+
+    decodes: ClassVar[bool] = True
+    undecodable: ClassVar[str] = ""  # what decoding would need, where `decodes` is False
 
     def __init__(
         self, facts: Facts, config: Mapping[str, Any], network: nn.Module, device: str = "cpu", dtype: str = "float32"
@@ -94,17 +102,17 @@ class Model(ABC):
     def _encode(self, wav: Tensor, streams: int) -> Encoded:
         """wav float32 (B, T) -> the first `streams` streams."""
 
-    @abstractmethod
     def _decode(self, encoded: Encoded) -> Tensor:
-        """-> wav float32 (B, T')."""
+        """-> wav float32 (B, T') at the output rate."""
+        raise NotImplementedError
 
     @abstractmethod
     def _open_encoder(self, streams: int) -> EncoderCore:
         """A fresh streaming encoder."""
 
-    @abstractmethod
     def _open_decoder(self) -> DecoderCore:
         """A fresh streaming decoder."""
+        raise NotImplementedError
 
     @classmethod
     def read(cls, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -113,6 +121,11 @@ class Model(ABC):
         if data.get("format") != FORMAT or not isinstance(data.get("config"), dict):
             raise ModelError(f"{str(folder)!r} is not a voxzoo model folder: config.json has no format {FORMAT} config")
         return data["config"], read_state(folder / "model.safetensors")
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Whether `folder` holds weights in the form this family publishes them, by its config and file names alone."""
+        return False
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write `config.json` and `model.safetensors`; `voxzoo.load(folder)` gives this model again."""
@@ -192,7 +205,7 @@ class Model(ABC):
             wav = self._from_array(item, sample_rate)
         if not len(wav):
             raise AudioError("the clip holds no samples")
-        if len(wav) > WINDOW * self.facts.sample_rate:
+        if len(wav) > self.window * self.facts.sample_rate:
             return self._encode_long(iter([wav]), streams)
         return wav.to(self.device)
 
@@ -216,12 +229,12 @@ class Model(ABC):
         head: list[np.ndarray] = []
         for block in blocks:
             head.append(block)
-            if sum(map(len, head)) > WINDOW * self.facts.sample_rate:
+            if sum(map(len, head)) > self.window * self.facts.sample_rate:
                 return self._encode_long((torch.from_numpy(b) for b in _chain(head, blocks)), streams)
         return torch.from_numpy(np.concatenate(head)).to(self.device)
 
     def _encode_long(self, blocks: Iterator[Tensor], streams: int) -> Tokens:
-        size = int(WINDOW * self.facts.sample_rate)
+        size = int(self.window * self.facts.sample_rate)
         with self.stream_encoder(streams=streams) as stream:
             parts = [stream.push(block[i : i + size]) for block in blocks for i in range(0, len(block), size)]
             parts.append(stream.finish())
@@ -252,20 +265,27 @@ class Model(ABC):
         """Sound of tokens: an `Audio`, or a list of them when a list was encoded, each of its clip's true length.
 
         Raises:
+            NotDecodableError: the model has no way back to sound.
             WrongModelError: tokens of another fingerprint.
             TokensError: streams whose numbers of frames do not belong together.
         """
+        self.check_decodes()
         self.check(tokens)
         tokens = tokens.torch(self.device)
         clips = [tokens[i] for i in range(len(tokens))]
         counts = tokens.frames
         rate = float(self.facts.frame_rates[0])
-        long = {i for i in range(len(clips)) if counts[i, 0] / rate > WINDOW}
+        long = {i for i in range(len(clips)) if counts[i, 0] / rate > self.window}
         out = {i: self._decode_long(clips[i]) for i in long}
         for group in self._groups({i: int(counts[i, 0]) for i in range(len(clips)) if i not in long}):
             out |= zip(group, self._decode_group([clips[i] for i in group]), strict=True)
-        audios = [Audio(out[i], self.facts.sample_rate) for i in range(len(clips))]
+        audios = [Audio(out[i], self.facts.output_rate) for i in range(len(clips))]
         return audios if tokens.batched else audios[0]
+
+    def check_decodes(self) -> None:
+        """Raise `NotDecodableError` where there is no decoder."""
+        if not self.decodes:
+            raise NotDecodableError(f"{self.facts.name} has no decoder: {self.undecodable}")
 
     def check_fingerprint(self, tokens: Tokens) -> None:
         """Raise `WrongModelError` unless `tokens` were made by this very model."""
@@ -294,10 +314,10 @@ class Model(ABC):
             return [np.zeros(0, np.float32) for _ in clips]
         with self._inference():
             wav = self._decode(Encoded(codes, extras)).float().cpu().numpy()
-        return [_fit(row, int(c.lengths[0])) for row, c in zip(wav, clips, strict=True)]
+        return [_fit(row, self.facts.decoded_length(int(c.lengths[0]))) for row, c in zip(wav, clips, strict=True)]
 
     def _decode_long(self, clip: Tokens) -> np.ndarray:
-        out = np.zeros(int(clip.lengths[0]), np.float32)
+        out = np.zeros(self.facts.decoded_length(int(clip.lengths[0])), np.float32)
         done = 0
         with self.stream_decoder() as stream:
             for part in _time_slices(clip, self):
@@ -313,7 +333,8 @@ class Model(ABC):
         return StreamEncoder(self, self._open_encoder(self._streams(streams)), self._streams(streams))
 
     def stream_decoder(self) -> StreamDecoder:
-        """`push(tokens) -> Audio`, `finish() -> Audio`; joined, they equal `decode`."""
+        """`push(tokens) -> Audio`, `finish() -> Audio`; joined, they equal `decode`. Raises `NotDecodableError`."""
+        self.check_decodes()
         return StreamDecoder(self, self._open_decoder())
 
     def _inference(self) -> AbstractContextManager[Any]:
@@ -361,11 +382,11 @@ def _fit(wav: np.ndarray, length: int) -> np.ndarray:
 
 
 def _time_slices(clip: Tokens, model: Model) -> Iterable[Tokens]:
-    """A clip cut into parts of about `WINDOW` seconds at whole frames of its slowest stream."""
+    """A clip cut into parts of about `window` seconds at whole frames of its slowest stream."""
     base = min(model.facts.frame_rates)
     ratios = [int(rate / base) for rate in model.facts.frame_rates]
     hop = int(model.facts.sample_rate / base)
-    step = max(1, int(WINDOW * base))
+    step = max(1, int(model.window * base))
     total, length = clip.codes[0].shape[1] // ratios[0], int(clip.lengths[0])
     for i in range(0, total, step):
         end = min(i + step, total)

@@ -1,7 +1,7 @@
 """The registry: which models there are, told without importing torch; each is built only when asked for.
 
-The table is `zoo.py`. Other packages add entries through the entry-point group `voxzoo.models`, each naming an `Entry`
-or a list of them. A name taken twice is an error.
+The table is `zoo.py`, whose entries lie in `entries/`. Other packages add entries through the entry-point group
+`voxzoo.models`, each naming an `Entry` or a list of them. A name taken twice is an error.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from .facts import Facts
 if TYPE_CHECKING:
     from .model import Model
 
-__all__ = ["Entry", "Weights", "entry", "model_class", "models"]
+__all__ = ["SINC", "SOXR", "Entry", "Weights", "entry", "model_class", "models"]
 
 GROUP = "voxzoo.models"
+SOXR, SINC = "soxr-hq", "torchaudio-sinc"  # resamplers; here, since resampling.py needs numpy
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,17 @@ class Weights:
         repo: hub repository.
         revision: commit it is pinned to.
         files: file name -> sha256 (hex), or None where the publisher's hash is not known here.
-        licence: as the publisher states it.
+        folder: where in the repository the files lie; "" for its top.
     """
 
     repo: str
     revision: str
     files: Mapping[str, str | None]
+    folder: str = ""
+
+    def path(self, file: str) -> str:
+        """Of a file, in the repository."""
+        return f"{self.folder}/{file}" if self.folder else file
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Entry:
         weights: where the published checkpoint lies; None for models bundled with Voxzoo.
         exceptions: law of the interface -> why the model does not obey it as stated.
         streaming: how it streams, with the measured context and agreement.
+        compared: what it was compared with, and to which tolerance; or that it was not.
         about: one line for the table.
         reference_resampler: which one the published code uses; voxzoo's default is soxr HQ throughout.
     """
@@ -62,6 +69,7 @@ class Entry:
     tiny: Mapping[str, Any]
     about: str
     streaming: str
+    compared: str
     weights: Weights | None = None
     exceptions: Mapping[str, str] = field(default_factory=dict)
     reference_resampler: str = "none: it takes sound at its own rate only"

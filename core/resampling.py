@@ -14,11 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from .errors import ModelError
+from .registry import SINC, SOXR
 
 __all__ = ["RESAMPLERS", "SINC", "SOXR", "check_resampler", "resample_blocks"]
 
-SOXR = "soxr-hq"
-SINC = "torchaudio-sinc"
 RESAMPLERS = (SOXR, SINC)
 
 

@@ -139,7 +139,7 @@ class StreamDecoder(_Stream):
         self.length += int(tokens.lengths[0])
         with self.model._inference():
             wav = self.core.push(Encoded(list(tokens.codes), extras))
-        return self._audio(wav, self.length)
+        return self._audio(wav)
 
     def finish(self) -> Audio:
         """The rest of the sound; the stream is closed."""
@@ -147,10 +147,14 @@ class StreamDecoder(_Stream):
         self.open = False
         with self.model._inference():
             wav = self.core.finish()
-        missing = max(0, self.length - self.given - wav.shape[1])
-        return self._audio(torch.nn.functional.pad(wav, (0, missing)), self.length)
+        missing = max(0, self._wanted() - wav.shape[1])
+        return self._audio(torch.nn.functional.pad(wav, (0, missing)))
 
-    def _audio(self, wav: Tensor, limit: int) -> Audio:
-        samples = wav[0, : limit - self.given].float().cpu().numpy()
+    def _wanted(self) -> int:
+        """Samples that the tokens so far still owe."""
+        return self.model.facts.decoded_length(self.length) - self.given
+
+    def _audio(self, wav: Tensor) -> Audio:
+        samples = wav[0, : self._wanted()].float().cpu().numpy()
         self.given += len(samples)
-        return Audio(samples, self.model.facts.sample_rate)
+        return Audio(samples, self.model.facts.output_rate)

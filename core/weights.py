@@ -69,7 +69,7 @@ def _from_hub(entry: Entry) -> Path:
     path = Path()
     for file, digest in entry.weights.files.items():
         try:
-            path = Path(hf_hub_download(entry.weights.repo, file, revision=entry.weights.revision))
+            path = Path(hf_hub_download(entry.weights.repo, entry.weights.path(file), revision=entry.weights.revision))
         except Exception as error:  # network, proxy, 404, disk: the hub raises many kinds
             raise WeightsError(
                 f"cannot fetch {file} of {entry.weights.repo} ({type(error).__name__}); on a machine without a network see "

@@ -108,7 +108,7 @@ class Worker:
             parts: list[np.ndarray] = []
             for block in blocks:
                 parts.append(block)
-                if sum(map(len, parts)) > _whole_seconds() * rate:
+                if sum(map(len, parts)) > self.model.window * rate:
                     return None
             return Audio(np.concatenate(parts), rate)
         except Exception as error:  # a file can make a decoder raise anything; it must cost this clip alone
@@ -149,12 +149,6 @@ class Worker:
             extras = {name: np.array(value[i, : frames[0]], np.float32) for name, value in tokens.extras.items()}
             rows.append(Row(length, codes, extras))
         return rows
-
-
-def _whole_seconds() -> float:
-    from ..core.model import WINDOW
-
-    return WINDOW
 
 
 def _reason(error: Exception) -> str:

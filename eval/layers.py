@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..core.audio import Audio
 from ..core.errors import AudioError, ModelError
-from ..core.model import WINDOW, Model
+from ..core.model import Model
 from .slaney_mel import mel_spectrogram
 
 __all__ = [
@@ -98,7 +98,7 @@ def head(clip: Audio) -> Audio:
     """The first 20 s of a clip, which a model encodes in one piece. Raises `AudioError` for no samples."""
     if not len(clip):
         raise AudioError("a clip holds no samples; layers need sound")
-    return Audio(clip.samples[: int(WINDOW * clip.sample_rate)], clip.sample_rate)
+    return Audio(clip.samples[: int(Model.window * clip.sample_rate)], clip.sample_rate)
 
 
 def frame_count(model: Model, clip: Audio) -> int:

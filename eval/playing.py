@@ -126,7 +126,7 @@ class Players:
         except Exception as error:
             played.problem = _decoding(error)
             return played
-        wanted = int(tokens.lengths[0])
+        wanted = model.facts.decoded_length(int(tokens.lengths[0]))
         if len(audio) != wanted:
             played.problem = f"the model gave back {len(audio)} samples of {wanted}"
             return played

@@ -139,11 +139,12 @@ def test_the_root_does_not_shadow_other_packages() -> None:
 
 def test_packaging_lists_every_room() -> None:
     listed = PROJECT["tool"]["setuptools"]["packages"]
-    assert listed == ["voxzoo", *sorted(f"voxzoo.{room}" for room in ROOMS)]
+    assert listed == ["voxzoo", *sorted(f"voxzoo.{folder}" for folder in [*ROOMS, "core.entries"])]
     code = {path.relative_to(ROOT).parts[0] for path in tracked() if path.suffix == ".py" and path.parent != ROOT}
     assert code <= {*MAY_IMPORT, "tests", "benchmarks", "tools"}
     for room in ROOMS:
-        assert all(path.parent == ROOT / room for path in sources(room)), "a folder below a room would not be packaged"
+        packaged = {ROOT / room, ROOT / "core" / "entries"}
+        assert all(path.parent in packaged for path in sources(room)), "a folder below a room would not be packaged"
     assert PROJECT["project"]["version"] == voxzoo.__version__
 
 
