@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ..core.errors import WeightsError
-from ..core.weights import read_checkpoint, read_json, read_state
+from ..core.weights import peek_config, read_checkpoint, read_json, read_state
 from ._dac import DEFAULTS, TRANSFORMERS, Network, complete, from_descript, from_transformers
 from .snac import Snac
 
@@ -46,6 +46,12 @@ class Dac(Snac):
                 "config.json with model.safetensors"
             )
         return _descript(found[0])
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """See `Model.recognises`."""
+        config = peek_config(folder)
+        return config.get("model_type") == "dac" or (not config and len(list(folder.glob("weights*.pth"))) == 1)
 
 
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from ..core.model import Model
 from ..core.registry import entry
 from ..core.streaming import DecoderCore, Encoded, EncoderCore, StreamDecoder, StreamEncoder
 from ..core.tokens import Tokens
-from ..core.weights import read_json, read_state
+from ..core.weights import peek_config, read_json, read_state
 from ._encodec import EncodecConfig, EncodecNetwork, check_name, hub_config, published_state
 
 SEGMENTS = 8  # of the 48 kHz network computed at once on a GPU; on a CPU one by one is faster, for its caches
@@ -36,6 +36,7 @@ class Encodec(Model):
     """What the two have in common. `bandwidth=` may be given to `encode` in place of `streams=`."""
 
     network: EncodecNetwork
+    segmented: ClassVar[bool] = False
 
     def __init__(
         self, facts: Facts, config: Mapping[str, Any], network: nn.Module, device: str = "cpu", dtype: str = "float32"
@@ -74,6 +75,14 @@ class Encodec(Model):
         check_name(files[0])
         name = "encodec-48k" if "48khz" in files[0].name else "encodec-24k"
         return EncodecConfig.of(entry(name).config).to_dict(), published_state(read_state(files[0]))
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """See `Model.recognises`."""
+        config = peek_config(folder)
+        if config:
+            return config.get("model_type") == "encodec" and bool(config.get("chunk_length_s")) == cls.segmented
+        return len(list(folder.glob("encodec_48khz*.th" if cls.segmented else "encodec_24khz*.th"))) == 1
 
     @property
     def pad_multiple(self) -> int:
@@ -212,6 +221,7 @@ class Encodec48(Encodec):
     """
 
     batching = "length"
+    segmented = True
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> EncodecNetwork:

@@ -25,7 +25,7 @@ from ..core.errors import ModelError, WeightsError
 from ..core.facts import Facts
 from ..core.model import Encoded, Model
 from ..core.streaming import DecoderCore, EncoderCore
-from ..core.weights import read_json, read_state
+from ..core.weights import peek_config, read_json, read_state
 from ._mimi import MimiConfig, Network
 
 __all__ = ["Mimi"]
@@ -77,6 +77,11 @@ class Mimi(Model):
             )
         config = MimiConfig().to_dict()
         return config, _published_state(_from_moshi(read_state(files[0]), config["num_attention_heads"]))
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """See `Model.recognises`."""
+        return peek_config(folder).get("model_type") == "mimi" or bool(list(folder.glob("tokenizer-*-checkpoint*.safetensors")))
 
     @property
     def pad_multiple(self) -> int:

@@ -25,7 +25,7 @@ from ..core.convs import fold, receptive
 from ..core.errors import WeightsError
 from ..core.facts import Facts
 from ..core.model import Encoded, Model
-from ..core.weights import read_json, read_state
+from ..core.weights import peek_config, read_json, read_state
 from ..core.windows import Blocks, WindowedDecoder, WindowedEncoder
 from ._snac import Network, complete
 
@@ -85,6 +85,11 @@ class Snac(Model):
             if (folder / name).is_file():
                 return cls.complete(config), read_state(folder / name)
         raise WeightsError(f"{str(folder)!r} holds neither pytorch_model.bin nor model.safetensors; put one beside config.json")
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """See `Model.recognises`."""
+        return {"encoder_rates", "vq_strides", "attn_window_size"} <= set(peek_config(folder))
 
     def frames(self, samples: int) -> tuple[int, ...]:
         """Frames are counted after padding to whole `pad_multiple`s."""

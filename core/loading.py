@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ModelError
+from .published import HUB, hub_folder, nearest, pinned, recognise
 from .registry import Entry, entry, model_class, models
 from .resampling import SOXR, check_resampler
-from .weights import find, load_strict, read_json
+from .weights import find, load_strict, peek_config
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .model import Model
 
 __all__ = ["check_device", "load", "random_model"]
@@ -29,7 +32,9 @@ def load(
     """Load a model.
 
     Args:
-        name: a registry name (`voxzoo.models()` lists them) or a local model folder (`config.json` + `model.safetensors`).
+        name: a registry name (`voxzoo.models()` lists them); a local folder, in our own form (`config.json` +
+            `model.safetensors`) or in a published one, which is recognised by its config; or `hf:OWNER/REPO` on the hub, with
+            `/FOLDER` and `@REVISION` if need be.
         weights: a folder with the checkpoint, as published or in our own form; "random" builds the real-size model with
             random weights (seed 0), for benchmarks and tests. By default `$VOXZOO_WEIGHTS/<name>`, the bundled weights,
             or the hub.
@@ -49,36 +54,48 @@ def load(
     check_resampler(resampler)
     text = os.fspath(name)
     folder = Path(text)
-    if (folder / "config.json").is_file():
-        if text in models():
+    if text.startswith(HUB):
+        _only(text, weights, "names the weights")
+        known = pinned(text)
+        model = _of_folder(hub_folder(text), device, dtype) if known is None else _of_entry(known, None, device, dtype)
+    elif text in models():
+        if (folder / "config.json").is_file():
             raise ModelError(f"{text!r} is a registry name and also a folder here; write './{text}' for the folder")
-        if weights is not None:
-            raise ModelError(f"{text!r} is a model folder, which holds its weights; leave out weights={os.fspath(weights)!r}")
-        item, weights = _entry_of(folder), folder
+        model = _of_entry(entry(text), weights, device, dtype)
+    elif folder.is_dir():
+        _only(text, weights, "is a model folder, which holds its weights")
+        model = _of_folder(folder, device, dtype)
     elif os.sep in text or text.startswith("."):
-        raise ModelError(f"{text!r} is not a model folder: it holds no config.json")
+        raise ModelError(f"{text!r} is not a model folder: there is no such folder")
     else:
-        item = entry(text)
-    model = _build(item, weights, device, dtype)
+        model = _of_entry(entry(text), weights, device, dtype)
     model.resampler = resampler
     return model
 
 
-def _entry_of(folder: Path) -> Entry:
-    name = read_json(folder / "config.json").get("model")
-    if not isinstance(name, str):
-        raise ModelError(
-            f"config.json in {str(folder)!r} names no voxzoo model; for a published checkpoint give the name as well: "
-            "load(NAME, weights=FOLDER)"
-        )
-    return entry(name)
+def _only(text: str, weights: str | os.PathLike[str] | None, what: str) -> None:
+    if weights is not None:
+        raise ModelError(f"{text!r} {what}; leave out weights={os.fspath(weights)!r}")
 
 
-def _build(item: Entry, weights: str | os.PathLike[str] | None, device: str, dtype: str) -> Model:
-    cls = model_class(item)
+def _of_entry(item: Entry, weights: str | os.PathLike[str] | None, device: str, dtype: str) -> Model:
     if weights == "random":
         return random_model(item, dict(item.config), device=device, dtype=dtype)
-    config, state = cls.read(find(item, weights))
+    cls = model_class(item)
+    return _build(item, cls, *cls.read(find(item, weights)), device, dtype)
+
+
+def _of_folder(folder: Path, device: str, dtype: str) -> Model:
+    """Our own form names its model; a published one is recognised."""
+    config = peek_config(folder)
+    if isinstance(config.get("model"), str) and "format" in config:
+        return _of_entry(entry(config["model"]), folder, device, dtype)
+    cls = recognise(folder)
+    found, state = cls.read(folder)
+    return _build(nearest(cls, found), cls, found, state, device, dtype)
+
+
+def _build(item: Entry, cls: type[Model], config: dict[str, Any], state: dict[str, Tensor], device: str, dtype: str) -> Model:
     network = cls.build(config)
     load_strict(network, state, item.name)
     return cls(item.facts, config, network, device, dtype)

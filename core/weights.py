@@ -20,7 +20,17 @@ from .registry import Entry
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["bundled_folder", "find", "fingerprint", "load_strict", "read_checkpoint", "read_json", "read_state", "save_folder"]
+__all__ = [
+    "bundled_folder",
+    "find",
+    "fingerprint",
+    "load_strict",
+    "peek_config",
+    "read_checkpoint",
+    "read_json",
+    "read_state",
+    "save_folder",
+]
 
 FORMAT = 1  # of our own folders: config.json + model.safetensors
 _BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
@@ -98,6 +108,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise WeightsError(f"{str(path)!r} holds a {type(data).__name__}; expected an object")
     return data
+
+
+def peek_config(folder: Path) -> dict[str, Any]:
+    """What `config.json` in a folder holds, for a look at what kind it is: empty where there is none, or none that can be read."""
+    try:
+        return read_json(folder / "config.json")
+    except WeightsError:
+        return {}
 
 
 def read_checkpoint(path: Path) -> Any:
