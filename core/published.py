@@ -38,8 +38,8 @@ def recognise(folder: Path) -> type[Model]:
             found[cls] = name
     if not found:
         raise ModelError(
-            f"{str(folder)!r} holds no checkpoint in a form that is known; if you know which model it is, give the name as well: "
-            "load(NAME, weights=FOLDER)"
+            f"{str(folder)!r} holds no checkpoint in a form that is known; if you know which model it is, give the name as "
+            "well: load(NAME, weights=FOLDER)"
         )
     if len(found) > 1:
         raise ModelError(

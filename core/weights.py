@@ -111,7 +111,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def peek_config(folder: Path) -> dict[str, Any]:
-    """What `config.json` in a folder holds, for a look at what kind it is: empty where there is none, or none that can be read."""
+    """What `config.json` in a folder holds, to tell what kind it is: nothing where there is none, or none that can be read."""
     try:
         return read_json(folder / "config.json")
     except WeightsError:

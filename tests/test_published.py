@@ -142,7 +142,7 @@ def test_without_huggingface_hub_the_extra_is_named(monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_two_families_claim_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published("snac-24k", tmp_path / "mine")
     monkeypatch.setattr(model_class(entry("mimi")), "recognises", classmethod(lambda cls, folder: True))
-    with pytest.raises(ModelError, match="may be of .*snac-24k or .*mimi"):
+    with pytest.raises(ModelError, match=r"may be of .*snac-24k or .*mimi"):
         recognise(tmp_path / "mine")
 
 
