@@ -16,7 +16,7 @@ import numpy as np
 from .errors import ModelError
 from .registry import SINC, SOXR
 
-__all__ = ["RESAMPLERS", "SINC", "SOXR", "check_resampler", "resample_blocks"]
+__all__ = ["RESAMPLERS", "SINC", "SOXR", "check_resampler", "resample_blocks", "sinc_kernels"]
 
 RESAMPLERS = (SOXR, SINC)
 
@@ -63,6 +63,26 @@ class _Soxr:
         return out
 
 
+ZEROS = 6  # zero crossings of the sinc on each side
+ROLLOFF = 0.99  # of the lower Nyquist rate
+
+
+def sinc_kernels(from_rate: int, to_rate: int) -> tuple[np.ndarray, int]:
+    """Of the `torchaudio-sinc` resampler, with the rates in lowest terms a : b: kernels float32 (b, 2 width + a), and a.
+
+    Output sample b n + k is the dot product of kernel k with the samples from a n - width on, zeros beyond both ends.
+    """
+    common = math.gcd(from_rate, to_rate)
+    a, b = from_rate // common, to_rate // common
+    band = min(a, b) * ROLLOFF
+    width = math.ceil(ZEROS * a / band)
+    phase = np.arange(b, dtype=np.float32)[:, None] / np.float32(b)  # in single precision, as there
+    at = np.arange(-width, width + a)[None] / a - phase
+    at = np.clip(at * band, -ZEROS, ZEROS)
+    kernels = np.sinc(at) * np.cos(at * math.pi / ZEROS / 2) ** 2 * band / a
+    return kernels.astype(np.float32), a
+
+
 class _Sinc:
     """Band-limited interpolation by a Hann-windowed sinc (Smith, "Digital Audio Resampling"), torchaudio's defaults.
 
@@ -70,19 +90,10 @@ class _Sinc:
     with the same stretch of input. T samples give ceil(T b / a).
     """
 
-    ZEROS = 6  # zero crossings of the sinc on each side
-    ROLLOFF = 0.99  # of the lower Nyquist rate
-
     def __init__(self, from_rate: int, to_rate: int) -> None:
-        common = math.gcd(from_rate, to_rate)
-        self.a, self.b = from_rate // common, to_rate // common
-        band = min(self.a, self.b) * self.ROLLOFF
-        self.width = math.ceil(self.ZEROS * self.a / band)
-        phase = np.arange(self.b, dtype=np.float32)[:, None] / np.float32(self.b)  # in single precision, as there
-        at = np.arange(-self.width, self.width + self.a)[None] / self.a - phase
-        at = np.clip(at * band, -self.ZEROS, self.ZEROS)
-        kernels = np.sinc(at) * np.cos(at * math.pi / self.ZEROS / 2) ** 2 * band / self.a
-        self.kernels = kernels.astype(np.float32)  # (b, 2 width + a)
+        self.kernels, self.a = sinc_kernels(from_rate, to_rate)  # (b, 2 width + a)
+        self.b = len(self.kernels)
+        self.width = (self.kernels.shape[1] - self.a) // 2
         self.held = np.zeros(self.width, np.float32)
         self.given = self.taken = 0
 

@@ -6,6 +6,9 @@ a window differs from the same place inside a longer clip; context is what keeps
 Only the clip's own start and its padded end are real edges, and there the window has no context. The joined windows
 therefore equal the offline result, in memory bounded by a window, however the clip is pushed.
 
+A model that looks at the whole clip has no such context: with `fixed` windows its result depends on where the windows lie,
+but not on how the clip is pushed, and a clip that fits in one window is run whole.
+
 For models without `extras` (scales and the like), whose encoder and decoder are plain functions.
 """
 
@@ -32,6 +35,7 @@ class Blocks:
         frames: frames of a block in each stream (K).
         left, right: blocks of context on each side.
         most: blocks a window keeps at most; a window also holds its context.
+        fixed: every window but the last keeps `most` blocks, and waits for them.
     """
 
     samples: int
@@ -39,6 +43,7 @@ class Blocks:
     left: int
     right: int
     most: int
+    fixed: bool = False
 
     @classmethod
     def reaching(cls, samples: int, frames: Sequence[int], before: int, after: int, unit: int, most: int) -> Blocks:
@@ -61,6 +66,8 @@ class _Windows:
         windows = []
         while self.kept < end:
             stop = min(self.kept + self.blocks.most, end)
+            if self.blocks.fixed and not last and stop - self.kept < self.blocks.most:
+                break
             windows.append((max(0, self.kept - self.blocks.left) - self.first, self.kept - self.first, stop - self.first))
             self.kept = stop
         return windows
