@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.slaney_mel import mel_filters
 from ._signals import checked, is_silent
 from .metric import Measure, MetricError, Pair
-from .slaney_mel import mel_filters
 
 __all__ = ["log_spectral_distance", "mel_distance", "mrstft_distance", "si_sdr"]
 

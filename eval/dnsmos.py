@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core.slaney_mel import mel_spectrogram
 from .listening import check_audible, decoded_at
 from .metric import Measure, MetricError, Pair
 from .onnx_session import installed_file, session
-from .slaney_mel import mel_spectrogram
 
 __all__ = ["RATE", "dnsmos_p808", "dnsmos_p835", "open_p808", "open_p835"]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..core.audio import Audio
 from ..core.errors import AudioError, ModelError
 from ..core.model import Model
-from .slaney_mel import mel_spectrogram
+from ..core.slaney_mel import mel_spectrogram
 
 __all__ = [
     "at_rate",

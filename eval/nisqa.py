@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.slaney_mel import mel_spectrogram
 from .listening import check_audible
 from .metric import MetricError
-from .slaney_mel import mel_spectrogram
 
 __all__ = ["Nisqa", "nisqa", "read_nisqa"]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import MissingExtraError
+from ..core.slaney_mel import mel_spectrogram
 from .listening import check_audible
 from .metric import MetricError
 from .onnx_session import installed_file, run_waveform, session
-from .slaney_mel import mel_spectrogram
 
 __all__ = ["RATE", "embed_ge2e", "embed_onnx", "embed_utterance", "open_vad", "preprocess"]
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import voxzoo
+from voxzoo.core.slaney_mel import mel_filters
 from voxzoo.eval import distances
 from voxzoo.eval.distances import log_spectral_distance, mel_distance, mrstft_distance, si_sdr
 from voxzoo.eval.metric import MetricError
-from voxzoo.eval.slaney_mel import mel_filters
 
 RATE = 16000
 SPEECH = voxzoo.Audio.read(Path(voxzoo.__file__).parent / "bundled" / "demo" / "speech.wav").samples[:64000]
