@@ -6,15 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ModelError
+from .errors import ModelError, VoxzooError, WeightsError
 from .published import HUB, hub_folder, nearest, pinned, recognise
 from .registry import Entry, entry, model_class, models
 from .resampling import SOXR, check_resampler
-from .weights import find, load_strict, peek_config
+from .weights import check_fit, find, load_strict, peek_config
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .model import Model
 
 __all__ = ["check_device", "load", "random_model"]
@@ -81,8 +79,7 @@ def _only(text: str, weights: str | os.PathLike[str] | None, what: str) -> None:
 def _of_entry(item: Entry, weights: str | os.PathLike[str] | None, device: str, dtype: str) -> Model:
     if weights == "random":
         return random_model(item, dict(item.config), device=device, dtype=dtype)
-    cls = model_class(item)
-    return _build(item, cls, *cls.read(find(item, weights)), device, dtype)
+    return _read(item, model_class(item), find(item, weights), device, dtype)
 
 
 def _of_folder(folder: Path, device: str, dtype: str) -> Model:
@@ -90,15 +87,26 @@ def _of_folder(folder: Path, device: str, dtype: str) -> Model:
     config = peek_config(folder)
     if isinstance(config.get("model"), str) and "format" in config:
         return _of_entry(entry(config["model"]), folder, device, dtype)
-    cls = recognise(folder)
-    found, state = cls.read(folder)
-    return _build(nearest(cls, found), cls, found, state, device, dtype)
+    return _read(None, recognise(folder), folder, device, dtype)
 
 
-def _build(item: Entry, cls: type[Model], config: dict[str, Any], state: dict[str, Tensor], device: str, dtype: str) -> Model:
-    network = cls.build(config)
-    load_strict(network, state, item.name)
-    return cls(item.facts, config, network, device, dtype)
+def _read(item: Entry | None, cls: type[Model], folder: Path, device: str, dtype: str) -> Model:
+    """The model in a folder; without an entry, the nearest of its class is taken."""
+    import torch
+
+    try:
+        config, state = cls.read(folder)
+        item = item or nearest(cls, config)
+        with torch.device("meta"):  # takes no memory, and torch dies of some empty layers elsewhere
+            check_fit(cls.build(config), state, item.name)
+        network = cls.build(config)
+        load_strict(network, state, item.name)
+        return cls(item.facts, config, network, device, dtype)
+    except VoxzooError:
+        raise
+    except Exception as error:  # a configuration is a stranger's data, and may hold anything
+        name = cls.__name__ if item is None else item.name
+        raise WeightsError(f"{str(folder)!r} makes no {name}: {type(error).__name__}: {error}") from error
 
 
 def random_model(item: Entry, config: dict[str, Any], seed: int = 0, device: str = "cpu", dtype: str = "float32") -> Model:

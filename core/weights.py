@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bundled_folder",
+    "check_fit",
     "find",
     "fingerprint",
     "load_strict",
@@ -162,16 +164,27 @@ def _damaged(path: Path, error: Exception) -> str:
     return f"{str(path)!r} is damaged or not a checkpoint: {first}"
 
 
-def load_strict(network: torch.nn.Module, state: Mapping[str, torch.Tensor], name: str) -> None:
-    """`load_state_dict(strict=True)`, with an error that names what is missing, unexpected or of another shape."""
+def check_fit(network: torch.nn.Module, state: Mapping[str, torch.Tensor], name: str) -> None:
+    """`load_state_dict(strict=True)`, with an error that names what is missing, unexpected, of another shape, or empty."""
     import torch
 
-    with torch.no_grad():
+    for key, value in network.named_parameters():
+        if not value.numel():
+            raise WeightsError(f"the configuration gives {name} an empty weight {key!r}")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on the meta device torch tells for every weight that nothing is copied
         try:
             network.load_state_dict(dict(state), strict=True)
         except RuntimeError as error:
             lines = [line.strip() for line in str(error).splitlines()[1:]]
             raise WeightsError(f"these weights do not fit {name}: {' '.join(lines)[:600]}") from None
+
+
+def load_strict(network: torch.nn.Module, state: Mapping[str, torch.Tensor], name: str) -> None:
+    """Take over the weights. Raises as `check_fit` does, and for weights that are not finite."""
+    import torch
+
+    check_fit(network, state, name)
     for key, value in network.state_dict().items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise WeightsError(f"the weights of {name} hold NaN or infinity in {key!r}")
