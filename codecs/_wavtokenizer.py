@@ -46,10 +46,11 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := set(config) - set(DEFAULTS):
         raise ModelError(f"WavTokenizer has no setting {sorted(unknown)[0]!r}; it has {', '.join(DEFAULTS)}")
     full = {**DEFAULTS, **config}
+    for key, value in full.items():
+        several = key == "ratios" and isinstance(value, (list, tuple)) and len(value) > 0
+        if not all(type(number) is int and number > 0 for number in (value if several else [value])):
+            raise ModelError(f"WavTokenizer got {key}={value!r}; expected whole numbers above 0, several in `ratios` alone")
     full["ratios"] = list(full["ratios"]) if isinstance(full["ratios"], (list, tuple)) else [full["ratios"]]
-    numbers = [*full["ratios"], *(value for key, value in full.items() if key != "ratios")]
-    if not full["ratios"] or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
-        raise ModelError("every setting of WavTokenizer is a whole number above 0, and `ratios` a list of such")
     hop = math.prod(full["ratios"])
     if full["fft"] < hop or (full["fft"] - hop) % 2:
         raise ModelError(f"fft={full['fft']} does not stand out evenly over the hop of {hop} that ratios={full['ratios']} make")

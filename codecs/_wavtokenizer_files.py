@@ -49,8 +49,8 @@ def _lightning(path: Path) -> dict[str, Tensor]:
         if "pickled code" not in str(error):
             raise
         raise WeightsError(
-            f'{error}. If you trust where it comes from, keep its tensors alone, once: python -c "import torch; f = {str(path)!r}; '
-            "torch.save({'state_dict': torch.load(f, 'cpu', weights_only=False)['state_dict']}, f)\""
+            f"{error}. If you trust where it comes from, keep its tensors alone, once, by: "
+            "torch.save({'state_dict': torch.load(FILE, 'cpu', weights_only=False)['state_dict']}, FILE)"
         ) from None
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -113,7 +113,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     config = complete(stated)
     if hop != math.prod(config["ratios"]) or padding != "same":
         raise WeightsError(
-            f"{str(path)!r} has hop_length={hop!r}, padding={padding!r} and ratios of {config['ratios']}; expected their product "
-            "and 'same'"
+            f"{str(path)!r} has hop_length={hop!r}, padding={padding!r} and ratios of {config['ratios']}; expected the product "
+            "of the ratios, and 'same'"
         )
     return config

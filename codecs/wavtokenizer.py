@@ -70,7 +70,7 @@ class WavTokenizer(Model):
 
     @classmethod
     def read(cls, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """One published checkpoint, `.ckpt`, or `.safetensors` or `.bin` with the same tensors, and YAMLs if any; or our own form.
+        """One published checkpoint, and YAMLs if any; or our own form.
 
         Raises `WeightsError` for several checkpoints, or one that no YAML beside it fits.
         """
@@ -115,7 +115,7 @@ class WavTokenizer(Model):
 
 
 def _agreed(config: dict[str, Any], checkpoint: Path, files: list[Path]) -> dict[str, Any]:
-    """`config`, with the sample rate of a YAML that agrees with it; raises `WeightsError` where there are some and none does."""
+    """`config`, with the sample rate of a YAML that agrees with it. Raises `WeightsError` where none of them does."""
     differences = []
     for file in files:
         stated = read_yaml(file)
@@ -201,6 +201,7 @@ class _Decoder:
         self.codes = torch.zeros(1, 0, dtype=torch.int64, device=model.device)
         self.first = 0  # frame of the clip that `codes` begin with
         self.done = 0  # frames of the clip that went through a window
+        self.nothing = torch.zeros(1, 0, model.config["dim"], device=model.device)
         context, most = self.network.context, max(1, round(PIECE * model.facts.frame_rates[0]))
         self.sound = _Sliding(self._sound, 1, context, context, model.hop, 10 * most)
 
@@ -209,12 +210,12 @@ class _Decoder:
 
     def push(self, encoded: Encoded) -> Tensor:
         self.codes = torch.cat([self.codes, encoded.codes[0]], 1)
-        out = []
+        parts = []
         while self.first + self.codes.shape[1] > (end := max(self.size, self.done + self.size - self.context)):
-            out.append(self._window(end, end - self.context))
+            parts.append(self._window(end, end - self.context))
         spare = max(0, self.codes.shape[1] - self.size)
         self.codes, self.first = self.codes[:, spare:].clone(), self.first + spare
-        return self._joined(out, last=False)
+        return self._joined(parts, last=False)
 
     def finish(self) -> Tensor:
         end = self.first + self.codes.shape[1]
@@ -228,9 +229,4 @@ class _Decoder:
         return y
 
     def _joined(self, parts: list[Tensor], last: bool) -> Tensor:
-        x = (
-            torch.cat(parts, 1)
-            if parts
-            else self.network.backbone.embed.bias.new_zeros(1, 0, self.network.backbone.embed.out_channels)
-        )
-        return self.sound.push(x, last).flatten(1)
+        return self.sound.push(torch.cat([self.nothing, *parts], 1), last).flatten(1)

@@ -31,19 +31,19 @@ _TINY: dict[str, Any] = {
     "layers": 2,
 }
 _COMPARED = (
-    "the publisher's code (commit 5cf440d), random weights at real size, 1 sample to 37 s: equal codes, sound to 1e-4; a golden "
-    "file of it at small size"
+    "the publisher's code (commit 5cf440d), random weights at real size, 1 sample to 37 s: equal codes, sound to 1e-6; and a "
+    "golden file of it at small size"
 )
 _LONG = (
-    "a sound depends on all codes of its clip. Clips of up to 60 s are decoded whole, as the reference does; longer ones in windows "
-    "of 60 s with 5 s of context on each side, so that they sound slightly unlike one decoded whole; their tokens are exact"
+    "sound depends on all codes of its clip. Clips of up to 60 s are decoded whole, as the reference does; longer ones in "
+    "windows of 60 s with 5 s of context on each side, which is not quite the sound of the whole. Their tokens are exact"
 )
 
 
 def _streaming(hop: int) -> str:
     return (
-        f"encoding exact, frame by frame ({hop} samples) with 4 frames of what follows: equal tokens. Decoding equals decode, but "
-        "sound comes when the clip ends or has 60 s: up to there all of it is one window"
+        f"encoding exact, frame by frame ({hop} samples) with 4 frames of what follows: equal tokens. Decoding gives the sound "
+        "of decode, but only once the clip has ended or is longer than 60 s: up to there all of it is one window"
     )
 
 
