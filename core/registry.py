@@ -31,7 +31,7 @@ class Weights:
 
     Attributes:
         repo: hub repository.
-        revision: commit it is pinned to.
+        revision: commit it is pinned to; "main" where no public record names one.
         files: file name -> sha256 (hex), or None where the publisher's hash is not known here.
         folder: where in the repository the files lie; "" for its top.
     """

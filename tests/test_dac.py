@@ -92,7 +92,7 @@ def check_parity(model: Model, clip: Audio) -> list[int]:
 
 
 # ---------------------------------------------------------------- against the published models
-@pytest.mark.parametrize("samples", [1, 79, 80, 81, 700, 3001])
+@pytest.mark.parametrize("samples", [1, 79, 80, 81, 1601, 3001, 37 * 1600])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_codes_and_sound_are_the_published_ones(shape: str, samples: int) -> None:
     model = model_of(SHAPES[shape])
