@@ -1,8 +1,8 @@
 """The log-mel spectrogram of Whisper (Radford et al. 2022, arXiv:2212.04356), in torch alone.
 
-Power spectrum of frames under a periodic Hann window, centred, the ends of the clip reflected; Slaney's mel bands; log10, cut off
-8 (80 dB) below the largest value of the clip, shifted and scaled. Because of that largest value every number may depend on the
-whole clip.
+Power spectrum of frames under a periodic Hann window, centred, the ends of the clip reflected; Slaney's mel bands; log10, cut
+off 8 (80 dB) below the largest value of the clip, shifted and scaled. Because of that largest value every number may depend on
+the whole clip.
 """
 
 from __future__ import annotations

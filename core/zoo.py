@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from .entries import dac, encodec, mimi, snac, vox
+from .entries import (
+    baichuan,
+    bigcodec,
+    dac,
+    encodec,
+    focalcodec,
+    higgs,
+    mimi,
+    neucodec,
+    snac,
+    ticodec,
+    vox,
+    wavtokenizer,
+    xcodec,
+    xcodec2,
+)
 from .registry import Entry
 
 __all__ = ["ENTRIES"]
@@ -13,4 +28,13 @@ ENTRIES: tuple[Entry, ...] = (
     *snac.ENTRIES,
     *dac.ENTRIES,
     *mimi.ENTRIES,
+    *bigcodec.ENTRIES,
+    *ticodec.ENTRIES,
+    *baichuan.ENTRIES,
+    *wavtokenizer.ENTRIES,
+    *focalcodec.ENTRIES,
+    *xcodec.ENTRIES,
+    *higgs.ENTRIES,
+    *xcodec2.ENTRIES,
+    *neucodec.ENTRIES,
 )
