@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -190,12 +189,15 @@ class Network(nn.Module):
 
 
 def random(config: Mapping[str, Any]) -> Network:
-    """The network with random weights, on the way to the codes without biases, which would drown the sound there."""
+    """The network with random weights under which codes vary.
+
+    On the way to them it has no biases, which would drown the sound; and the codebook is as wide as what comes there.
+    """
     network = Network(config)
+    for book in network.quantizer.books:
+        book.embed.data.mul_(0.5)
     for name, parameter in network.encoder.named_parameters():
         if "bias" in name:
             nn.init.zeros_(parameter)
-    with torch.no_grad():
-        network.encoder.layers[-1].conv.weight_g.mul_(2.0)
     network.fold()
     return network

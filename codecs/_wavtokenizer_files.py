@@ -6,6 +6,7 @@ a YAML that lies beside them must agree. Neither is ever run: a class path is a 
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
 from collections.abc import Mapping
@@ -87,7 +88,7 @@ def configuration(state: Mapping[str, Tensor], name: str) -> dict[str, Any]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The settings that a published YAML states, under our names. Raises `WeightsError` for one of something else."""
     try:
-        import yaml
+        yaml = importlib.import_module("yaml")
     except ImportError:
         raise MissingExtraError("yaml", "hub") from None
     try:

@@ -17,6 +17,7 @@ from torch import Tensor
 import voxzoo
 from voxzoo import Audio, ModelError, Tokens, WeightsError
 from voxzoo.codecs import wavtokenizer
+from voxzoo.codecs._seanet import run
 from voxzoo.codecs._vocos import Head
 from voxzoo.codecs._wavtokenizer import Network, complete, sees
 from voxzoo.codecs.wavtokenizer import WavTokenizer
@@ -276,7 +277,7 @@ def test_the_encoder_sees_as_far_as_it_is_said_to(ratios: list[int]) -> None:
     def moves(position: int) -> bool:
         y = x.clone()
         y[0, position] += 1.0
-        before, after = (wavtokenizer.run(model.network.front, wav, None, None)[0][0, 20] for wav in (x, y))
+        before, after = (run(model.network.front, wav, None, None)[0][0, 20] for wav in (x, y))
         return not torch.equal(before, after)
 
     assert moves(frame - left)
