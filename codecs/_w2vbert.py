@@ -1,9 +1,10 @@
 """w2v-BERT 2.0 as codecs use it: sound to the hidden states of one of its layers.
 
 Barrault et al. 2023, "Seamless: Multilingual Expressive and Streaming Speech Translation", arXiv:2312.05187; published as
-facebook/w2v-bert-2.0, with the network in `transformers`, whose parameter names these are. Conformer layers (Gulati et al. 2020, arXiv:2005.08100)
-with clipped relative positions in attention (Shaw et al. 2018, arXiv:1803.02155), over log-mel features in Kaldi's manner,
-normalised over the clip. Attention goes by blocks of queries, so that memory grows with the length and not with its square.
+facebook/w2v-bert-2.0, with the network in `transformers`, whose parameter names these are. Conformer layers (Gulati et al.
+2020, arXiv:2005.08100) with clipped relative positions in attention (Shaw et al. 2018, arXiv:1803.02155), over log-mel features
+in Kaldi's manner, normalised over the clip. Attention goes by blocks of queries, so that memory grows with the length and not
+with its square.
 
 Letters: B batch, T samples, N frames (50 Hz), D channels, H heads.
 """
