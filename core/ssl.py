@@ -55,7 +55,7 @@ def architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `ModelError` for a model of another kind.
     """
-    kind = config.get("model_type")
+    kind = config.get("model_type") if isinstance(config, Mapping) else None
     if kind not in _KINDS:
         raise ModelError(f"no speech backbone is of model_type {kind!r}; expected one of {', '.join(_KINDS)}")
     defaults = {**_COMMON, **_KINDS[kind][1]}
