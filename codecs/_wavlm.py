@@ -21,8 +21,9 @@ from ..core.convs import Conv
 
 __all__ = ["FeedForward", "WavLM"]
 
-PIECE = 1 << 20  # numbers in one activation of the convolutions, so that it stays in a CPU's cache
-SCORES = {"cpu": 1 << 22, "cuda": 1 << 27}  # scores of attention held at once: memory is bounded however long the clip
+# The most numbers held at once, on a CPU, in whose cache they stay, and elsewhere: memory is bounded however long the clip.
+PIECE = (1 << 20, 1 << 27)  # of one activation of the convolutions
+SCORES = (1 << 22, 1 << 27)  # of attention
 
 
 class Block(nn.Module):
@@ -47,7 +48,7 @@ class Front(nn.Module):
         self.layers = nn.ModuleList(map(Block, [1, *dims[:-1]], dims, kernels, strides))
         self.hop = math.prod(strides)
         self.span = 1 + sum((kernel - 1) * math.prod(strides[:i]) for i, kernel in enumerate(kernels))
-        self.piece = max(1, PIECE * strides[0] // (dims[0] * self.hop))
+        self.numbers = dims[0] * self.hop // strides[0]  # that a frame is in the first layer's output, the largest
 
     def frames(self, samples: int) -> int:
         """Frames of `samples` samples: those that fit whole, but at least one."""
@@ -56,9 +57,10 @@ class Front(nn.Module):
     def forward(self, wav: Tensor) -> Tensor:
         """wav (B, T) -> (B, N, C), in pieces; frames know nothing of each other here."""
         frames = self.frames(wav.shape[1])
+        piece = max(1, _most(PIECE, wav) // (self.numbers * len(wav)))
         parts = []
-        for start in range(0, frames, self.piece):
-            end = min(start + self.piece, frames)
+        for start in range(0, frames, piece):
+            end = min(start + piece, frames)
             x = wav[:, start * self.hop : (end - 1) * self.hop + self.span, None]
             for layer in self.layers:
                 x = layer(x)
@@ -97,7 +99,7 @@ class Attention(nn.Module):
         query, key, value = self.qkv_proj(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         query, gate, shifted = query.flip(2), self._gate(x).flip(2), bias.unfold(1, x.shape[1], 1)
         batch, frames = x.shape[:2]
-        rows = max(1, SCORES.get(x.device.type, SCORES["cpu"]) // (batch * self.heads * frames))
+        rows = max(1, _most(SCORES, x) // (batch * self.heads * frames))
         parts = []
         for i in range(0, frames, rows):
             mask = (gate[:, :, i : i + rows] * shifted[:, i : i + rows]).to(query.dtype)
@@ -187,3 +189,7 @@ class WavLM(nn.Module):
         """wav (B, T), as it is: no normalisation -> (B, N, D)."""
         y: Tensor = self.encoder(self.feature_proj(self.norm(self.feature_extractor(wav))))
         return y
+
+
+def _most(limits: tuple[int, int], x: Tensor) -> int:
+    return limits[0] if x.device.type == "cpu" else limits[1]

@@ -19,6 +19,7 @@ from voxzoo.codecs import _wavlm, focalcodec
 from voxzoo.codecs._focalcodec import DEFAULTS, complete
 from voxzoo.codecs._wavlm import Attention, Front, Transformer
 from voxzoo.codecs.focalcodec import FocalCodec, renamed
+from voxzoo.core.convs import fold
 from voxzoo.core.loading import random_model
 from voxzoo.core.model import Model
 
@@ -130,8 +131,18 @@ def test_attention_in_parts_is_attention_at_once(monkeypatch: pytest.MonkeyPatch
     attention, x, bias = Attention(8, 2), torch.randn(2, 37, 8), torch.randn(2, 73)
     with torch.no_grad():
         whole = attention(x, bias)
-        monkeypatch.setitem(_wavlm.SCORES, "cpu", 2 * 2 * 37 * 5)
+        monkeypatch.setattr(_wavlm, "SCORES", (2 * 2 * 37 * 5, 0))
         assert (attention(x, bias) - whole).abs().max() <= 1e-6
+
+
+def test_the_convolutions_in_pieces_are_those_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    front, wav = Front([6, 6, 6], [10, 3, 2], [5, 2, 2]), torch.randn(2, 1013)
+    fold(front)
+    with torch.no_grad():
+        whole = front(wav)
+        monkeypatch.setattr(_wavlm, "PIECE", (1, 0))
+        assert (front(wav) - whole).abs().max() <= 1e-5
 
 
 def test_far_distances_share_buckets_and_sides_do_not() -> None:
