@@ -83,7 +83,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, N, D) -> (B, N, D)."""
         q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in (self.q_proj(x), self.k_proj(x), self.v_proj(x)))
-        return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class Layer(nn.Module):
@@ -100,7 +100,7 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, N, D) -> (B, N, D)."""
         x = x + self.self_attn(self.self_attn_layer_norm(x))
-        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))  # type: ignore[no-any-return]
+        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
 
 
 class AudioModel(nn.Module):
@@ -125,19 +125,25 @@ class AudioModel(nn.Module):
         x = x + self.positional_embedding[: x.shape[1]]
         for layer in self.layers:
             x = layer(x)
-        return self.layer_norm(x)  # type: ignore[no-any-return]
+        return self.layer_norm(x)
 
 
 class Codebook(nn.Module):
-    """V codewords of D channels. The search repeats the published arithmetic, so that near ties fall alike."""
+    """V codewords of D channels; `fold` before use. The search repeats the published arithmetic: near ties fall alike."""
+
+    energy: Tensor
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         self.embed = nn.Parameter(torch.randn(size, dim))
 
+    def fold(self) -> None:
+        """Square the codewords once: at real size they are a hundred million numbers."""
+        self.register_buffer("energy", self.embed.detach().pow(2).sum(1), persistent=False)
+
     def search(self, x: Tensor) -> Tensor:
         """x (M, D) -> code of the nearest codeword (M,)."""
-        distance = (x.pow(2).sum(1, keepdim=True) + self.embed.pow(2).sum(1)).sub_(x @ self.embed.T, alpha=2)
+        distance = (x.pow(2).sum(1, keepdim=True) + self.energy).sub_(x @ self.embed.T, alpha=2)
         return distance.clamp_(min=0).sqrt_().argmin(1)
 
 
@@ -155,6 +161,11 @@ class Bridge(nn.Module):
         books = [nn.ModuleDict({"codebook": Codebook(size, wide)}) for size in config["codebook_sizes"]]
         self.vq_list = nn.ModuleList(books)
 
+    @property
+    def books(self) -> list[Codebook]:
+        """K codebooks."""
+        return [layer["codebook"] for layer in self.vq_list]  # type: ignore[index]
+
     def forward(self, x: Tensor, tokens: int, streams: int) -> list[Tensor]:
         """x (B, N, D) -> the first `streams` streams of `tokens` codes, each (B, tokens)."""
         x = F.pad(x, (0, 0, 0, -x.shape[1] % self.pool))[:, : tokens * self.pool]
@@ -163,15 +174,14 @@ class Bridge(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             left = left.float().flatten(0, 1)
             codes = []
-            for layer in self.vq_list[:streams]:
-                book = layer["codebook"]  # type: ignore[index]
+            for book in self.books[:streams]:
                 codes.append(book.search(left))
                 left = left - F.embedding(codes[-1], book.embed)
         return [code.view(len(x), tokens) for code in codes]
 
 
 class Network(nn.Module):
-    """Sound of at most a segment to codes."""
+    """Sound of at most a segment to codes; `fold` before use."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -179,6 +189,11 @@ class Network(nn.Module):
         self.audio_bridge_model = Bridge(config)
         self.hop, self.n_fft, self.mels = config["hop_length"], config["n_fft"], config["num_mel_bins"]
         self.rate, self.longest, self.token = config["sampling_rate"], segment_samples(config), token_samples(config)
+
+    def fold(self) -> None:
+        """To be called when the parameters have changed."""
+        for book in self.audio_bridge_model.books:
+            book.fold()
 
     def mel(self, wav: Tensor) -> Tensor:
         """wav (B, T), T <= a segment -> the spectrogram (B, mels, L), L = T // hop + 1 but for a full segment.
@@ -194,4 +209,4 @@ class Network(nn.Module):
         """wav (B, T), T <= a segment -> the first `streams` streams, each (B, ceil(T / token))."""
         with torch.autocast(wav.device.type, enabled=False):
             mel = self.mel(wav.float())
-        return self.audio_bridge_model(self.audio_model(mel), -(-wav.shape[1] // self.token), streams)  # type: ignore[no-any-return]
+        return self.audio_bridge_model(self.audio_model(mel), -(-wav.shape[1] // self.token), streams)

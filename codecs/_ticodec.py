@@ -155,7 +155,7 @@ class Stage(nn.Module):
 
 def normalised(norm: nn.Module, x: Tensor) -> Tensor:
     """x (B, T, C) -> (B, T, C), over time and groups of channels."""
-    return norm(x.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)  # type: ignore[no-any-return]
+    return norm(x.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
 
 
 class GlobalTokenEncoder(nn.Module):
@@ -170,7 +170,7 @@ class GlobalTokenEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, C) -> (B, C')."""
-        return self.fn(self.conv(x.transpose(1, 2)).mean(2))  # type: ignore[no-any-return]
+        return self.fn(self.conv(x.transpose(1, 2)).mean(2))
 
 
 class Encoder(nn.Module):
@@ -195,17 +195,17 @@ class Encoder(nn.Module):
         x = self._half(wav)
         for stage in self.stages[self.middle :]:
             x = stage(x)
-        return self.conv_post(leaky(x, self.conv_post.edge, 0.01))  # type: ignore[no-any-return]
+        return self.conv_post(leaky(x, self.conv_post.edge, 0.01))
 
     def voice(self, wav: Tensor) -> Tensor:
         """wav (B, T) -> (B, C)."""
-        return self.GlobalTokenEncoder(self._half(wav))  # type: ignore[no-any-return]
+        return self.GlobalTokenEncoder(self._half(wav))
 
     def _half(self, wav: Tensor) -> Tensor:
         x = self.conv_pre(F.pad(wav[:, :, None], (0, 0, self.conv_pre.edge, self.conv_pre.edge)))
         for stage in self.stages[: self.middle]:
             x = stage(x)
-        return x  # type: ignore[no-any-return]
+        return x
 
 
 class Post(nn.Module):
@@ -217,7 +217,7 @@ class Post(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, C) -> (B, T, 1)."""
-        return self.conv(leaky(x, self.conv.edge)).tanh_()  # type: ignore[no-any-return]
+        return self.conv(leaky(x, self.conv.edge)).tanh_()
 
 
 class Generator(nn.Module):

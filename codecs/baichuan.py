@@ -55,6 +55,7 @@ class Baichuan(Model):
         self, facts: Facts, config: Mapping[str, Any], network: nn.Module, device: str = "cpu", dtype: str = "float32"
     ) -> None:
         super().__init__(facts, complete(config), network, device, dtype)
+        self.network.fold()
         self.segment = segment_samples(self.config)
 
     @classmethod
@@ -73,8 +74,8 @@ class Baichuan(Model):
     def build(cls, config: Mapping[str, Any]) -> Network:
         """The network with random weights, each stream's codewords smaller than those of the one before."""
         network = Network(complete(config))
-        for i, layer in enumerate(network.audio_bridge_model.vq_list):
-            nn.init.normal_(layer["codebook"].embed, std=0.8 ** (i + 1))  # type: ignore[index]
+        for i, book in enumerate(network.audio_bridge_model.books):
+            nn.init.normal_(book.embed, std=0.8 ** (i + 1))
         return network
 
     @classmethod

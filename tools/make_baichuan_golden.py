@@ -10,6 +10,7 @@ anywhere, from NumPy's frozen generator.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import zlib
 from importlib.machinery import ModuleSpec
@@ -54,8 +55,8 @@ def attention(q: Any, k: Any, v: Any, starts: Any, _: Any, longest: Any, __: Any
     """Of flash_attn: q, k, v (clips' frames in a row, heads, D)."""
     parts = []
     for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        clip = [x[start:stop].transpose(0, 1)[None] for x in (q, k, v)]
-        parts.append(torch.nn.functional.scaled_dot_product_attention(*clip, is_causal=causal)[0].transpose(0, 1))
+        a, b, c = (x[start:stop].transpose(0, 1)[None] for x in (q, k, v))
+        parts.append(torch.nn.functional.scaled_dot_product_attention(a, b, c, is_causal=causal)[0].transpose(0, 1))
     return torch.cat(parts)
 
 
@@ -73,12 +74,10 @@ def reference(folder: str) -> tuple[Any, Any, Any]:
     sys.modules["torchaudio"].list_audio_backends = lambda: ["none"]  # type: ignore[attr-defined]
     sys.modules["reference"] = package = ModuleType("reference")
     package.__path__ = [folder]
-    from reference.audio_modeling_omni import OmniAudioEncoder, OmniAudioVQBridgeTokenizer
-    from reference.processor_omni import OmniAudioProcessor
-
+    network, processor = (importlib.import_module(f"reference.{name}") for name in ("audio_modeling_omni", "processor_omni"))
     config = SimpleNamespace(**CONFIG, vq_config=SimpleNamespace(codebook_sizes=CODEBOOKS))
-    bridge = OmniAudioVQBridgeTokenizer(SimpleNamespace(audio_config=config))
-    return OmniAudioProcessor(config), OmniAudioEncoder(config).eval(), bridge.eval()
+    bridge = network.OmniAudioVQBridgeTokenizer(SimpleNamespace(audio_config=config))
+    return processor.OmniAudioProcessor(config), network.OmniAudioEncoder(config).eval(), bridge.eval()
 
 
 def main() -> None:

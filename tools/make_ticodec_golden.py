@@ -9,6 +9,7 @@ again anywhere, from NumPy's frozen generator.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import zlib
@@ -51,13 +52,12 @@ def sound(samples: int) -> np.ndarray:
 def main() -> None:
     """Write the file."""
     sys.path.insert(0, sys.argv[1])
-    from models.decoder.ticodec.models import Encoder, Generator, Quantizer
-    from models.decoder.ticodec.vqvae import VQVAE, AttrDict
-
-    config = AttrDict(CONFIG)
-    codec = VQVAE.__new__(VQVAE)  # its constructor reads a checkpoint
+    module = importlib.import_module("models.decoder.ticodec.vqvae")
+    config = module.AttrDict(CONFIG)
+    codec = module.VQVAE.__new__(module.VQVAE)  # its constructor reads a checkpoint
     torch.nn.Module.__init__(codec)
-    codec.h, codec.encoder, codec.quantizer, codec.generator = config, Encoder(config), Quantizer(config), Generator(config)
+    codec.h, codec.encoder = config, module.Encoder(config)
+    codec.quantizer, codec.generator = module.Quantizer(config), module.Generator(config)
     codec.eval()
     state = codec.state_dict()
     shapes = {key: list(value.shape) for key, value in state.items()}
