@@ -108,7 +108,9 @@ def test_new_names_of_weight_norm_load_too(folder: Path, tmp_path: Path) -> None
             stem, _, last = key.rpartition(".")
             new[f"{part}.{stem}.{names.get(last, last)}"] = value
     again = published(tmp_path, json.loads((folder / "model.json").read_text()), new)
-    assert voxzoo.load("ticodec", weights=again).fingerprint == voxzoo.load("ticodec", weights=folder).fingerprint
+    (_, ours), (_, wanted) = Ticodec.read(again), Ticodec.read(folder)
+    assert ours.keys() == wanted.keys()
+    assert all(torch.equal(ours[key], value) for key, value in wanted.items())
 
 
 def test_what_is_no_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -21,14 +21,14 @@ from safetensors.torch import save_file
 
 CONFIG: dict[str, Any] = {
     "resblock": "1", "sampling_rate": 24000, "upsample_rates": [3, 2, 5, 2], "upsample_kernel_sizes": [5, 4, 11, 4],
-    "upsample_initial_channel": 512, "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 2, 3], [1, 2, 1]],
+    "upsample_initial_channel": 512, "resblock_kernel_sizes": [3, 1], "resblock_dilation_sizes": [[1, 2, 3], [1, 1, 1]],
     "n_code_groups": 1, "residul_layer": 2, "n_codes": 64, "codebook_loss_lambda": 1.0, "commitment_loss_lambda": 0.25,
     "global_code_num": 8, "global_feature_conv": [128, 64, 128, 3, 1], "global_tokens": [3, 60, 7, 31, 0, 63, 22, 5],
 }  # fmt: skip
 SAMPLES = 60 * 50
 # What the uniform numbers in [-1, 1] are multiplied with, and what is added, by the end of a weight's name.
 SCALES = {
-    "weight_v": (1.0, 0.0), "weight_g": (0.2, 0.6), "embedding.weight": (0.6, 0.0), "bias": (0.02, 0.0),
+    "weight_v": (1.0, 0.0), "weight_g": (0.2, 0.6), "embedding.weight": (0.2, 0.0), "bias": (0.02, 0.0),
     "running_mean": (0.1, 0.0), "running_var": (0.5, 1.0), "fn.2.weight": (0.1, 1.0),
     "conv_post.weight": (0.05, 0.0), "fn.0.weight": (0.3, 0.0),
     "weight": (0.2, 0.0), "tracked": (0.0, 0.0),

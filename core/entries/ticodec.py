@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from ..facts import Facts
-from ..registry import SINC, Entry, Weights
+from ..registry import SOXR, Entry, Weights
 
 __all__ = ["ENTRIES"]
 
@@ -70,6 +70,6 @@ ENTRIES: tuple[Entry, ...] = (
             # As the pointer file of a public copy of the repository has it.
             files={"model.json": None, "final.pt": "1c04d618827b0e2778280d7c4701d6c8450c4104de4c1a1dca2b5c3120017c7a"},
         ),
-        reference_resampler=SINC,
+        reference_resampler=SOXR,
     ),
 )
