@@ -109,7 +109,7 @@ ENTRIES: tuple[Entry, ...] = (
         "focalcodec-25hz",
         144_223_409,
         "FocalCodec 25 Hz: one stream of 13-bit codes, 0.33 kbit/s",
-        "not measured",
+        "78 % of codes (98.0 % of bits) equal, sound of equal tokens 61 dB above the difference",
         [2, 1, 1],
         [1, 1, 2],
         _weights(
@@ -123,7 +123,7 @@ ENTRIES: tuple[Entry, ...] = (
         "focalcodec-12.5hz",
         145_271_985,
         "FocalCodec 12.5 Hz: one stream of 13-bit codes, 0.16 kbit/s",
-        "not measured",
+        "79 % of codes (98.2 % of bits) equal, sound of equal tokens 60 dB above the difference",
         [2, 2, 1],
         [1, 2, 2],
         _weights(
