@@ -56,7 +56,8 @@ ENTRIES: tuple[Entry, ...] = (
         },
         about="TiCodec of Freeze-Omni: 0.4 kbit/s for what is said, decoded in one voice that comes with the weights",
         streaming="decoding: exact, frame by frame (600 samples) with 13 frames more as context on each side, sound to 1e-5; "
-        "encoding: up to 40 s the whole clip, longer clips in windows of 40 s with 10 s more on each side: AGREEMENT",
+        "encoding: up to 40 s the whole clip, longer clips in windows of 40 s with 10 s more on each side, 99.8 % "
+        "of whose tokens are those of the whole clip (62 s of speech, random weights)",
         compared="Freeze-Omni's own code, random weights: equal codes and voice, sound to 1e-5, 1 sample to 37 s",
         exceptions={
             "streaming": "the encoder normalises over the whole clip: streams give the tokens of encode for clips up to 40 s, "
