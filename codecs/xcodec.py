@@ -31,7 +31,7 @@ from ._xcodec import Network, XcodecConfig, plain_state
 
 __all__ = ["Xcodec"]
 
-CONTEXT = 4.0  # seconds a window of a long clip sees on each side of what it keeps
+BEFORE, AFTER = 10.0, 4.0  # seconds a window of a long clip sees before and after what it keeps
 PIECE = 20.0  # seconds that a decoding window keeps at most
 # Names of the published config.json that are ours too, its own and those of its acoustic model.
 SHARED = ("codebook_size", "kernel_size", "unit_kernel_size", "block_dilations", "strides", "channel_ratios")
@@ -53,7 +53,7 @@ class Xcodec(Model):
         super().__init__(facts, self.settings.to_dict(), network, device, dtype)
         self.network.fold()  # after the base has hashed the tensors, so that rounding is no part of the identity
         heard = encoder_blocks(self.settings, self.window)
-        waits = heard.most + heard.right + decoder_blocks(self.settings, self.network).right
+        waits = heard.left + heard.most + heard.right + 1 + decoder_blocks(self.settings, self.network).right
         self.facts = replace(self.facts, latency=waits * self.pad_multiple / self.facts.sample_rate)
 
     @classmethod
@@ -150,10 +150,10 @@ class Xcodec(Model):
 
 
 def encoder_blocks(c: XcodecConfig, window: float, streams: int | None = None) -> Blocks:
-    """Windows of `window` seconds, and `CONTEXT` on each side, for what looks at the whole clip."""
+    """Windows of `window` seconds, their context included, for what looks at the whole clip."""
     rate = Fraction(c.sample_rate, c.hop)
-    frames = (1,) * (streams or c.num_quantizers)
-    return Blocks(c.hop, frames, math.ceil(CONTEXT * rate), math.ceil(CONTEXT * rate), max(1, int(window * rate)), fixed=True)
+    whole, left, right = (max(1, int(seconds * rate)) for seconds in (window, BEFORE, AFTER))
+    return Blocks(c.hop, (1,) * (streams or c.num_quantizers), left, right, max(1, whole - left - right), fixed=True)
 
 
 def decoder_blocks(c: XcodecConfig, network: Network) -> Blocks:

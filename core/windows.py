@@ -35,7 +35,8 @@ class Blocks:
         frames: frames of a block in each stream (K).
         left, right: blocks of context on each side.
         most: blocks a window keeps at most; a window also holds its context.
-        fixed: every window but the last keeps `most` blocks, and waits for them.
+        fixed: windows lie where the clip alone says, and hold left + most + right blocks each: the first keeps all but its
+            right context, the last is the clip's last so many blocks. A clip of no more than one window is run whole.
     """
 
     samples: int
@@ -56,25 +57,43 @@ class _Windows:
 
     def __init__(self, blocks: Blocks) -> None:
         self.blocks = blocks
+        self.span = blocks.left + blocks.most + blocks.right
         self.first = 0  # block at which the buffer starts
+        self.end = 0  # block at which it ends
         self.kept = 0  # blocks given out
 
     def cut(self, held: int, last: bool) -> list[tuple[int, int, int]]:
         """Windows over `held` buffered blocks, each (start, keep from, keep to, in blocks of the buffer); the end of a
         window is its keep-to plus right context, as far as there is any."""
-        end = self.first + held - (0 if last else self.blocks.right)
+        self.end = self.first + held
+        return self._fixed(last) if self.blocks.fixed else self._eager(last)
+
+    def _eager(self, last: bool) -> list[tuple[int, int, int]]:
+        """Everything whose context is there."""
+        end = self.end - (0 if last else self.blocks.right)
         windows = []
         while self.kept < end:
-            stop = min(self.kept + self.blocks.most, end)
-            if self.blocks.fixed and not last and stop - self.kept < self.blocks.most:
-                break
-            windows.append((max(0, self.kept - self.blocks.left) - self.first, self.kept - self.first, stop - self.first))
-            self.kept = stop
+            windows.append(self._window(max(0, self.kept - self.blocks.left), min(self.kept + self.blocks.most, end)))
         return windows
+
+    def _fixed(self, last: bool) -> list[tuple[int, int, int]]:
+        """Whole windows, as long as more than one is there."""
+        windows = []
+        while self.end - (start := max(0, self.kept - self.blocks.left)) > self.span:
+            windows.append(self._window(start, start + self.span - self.blocks.right))
+        if last and self.kept < self.end:
+            windows.append(self._window(max(0, self.end - self.span), self.end))
+        return windows
+
+    def _window(self, start: int, stop: int) -> tuple[int, int, int]:
+        window = (start - self.first, self.kept - self.first, stop - self.first)
+        self.kept = stop
+        return window
 
     def drop(self) -> int:
         """Blocks at the head of the buffer that no later window needs; the count is taken as dropped."""
-        done = max(0, self.kept - self.blocks.left) - self.first
+        needed = self.end - self.span if self.blocks.fixed else self.kept - self.blocks.left
+        done = max(0, needed) - self.first
         self.first += done
         return done
 

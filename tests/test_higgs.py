@@ -78,5 +78,5 @@ def test_facts_at_real_size() -> None:
     heard, made = encoder_blocks(c, Higgs.window), decoder_blocks(c, network)
     assert (c.thinning, c.hop) == (2, 960)
     assert (made.left, made.right) == (10, 10)
-    assert (heard.left, heard.right, heard.most) == (100, 100, 1500)
-    assert item.facts.latency == pytest.approx((1500 + 100 + 10) * 960 / 24000)
+    assert (heard.left, heard.right, heard.most) == (250, 100, 1150)
+    assert item.facts.latency == pytest.approx((1500 + 1 + 10) * 960 / 24000)

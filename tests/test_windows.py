@@ -101,6 +101,32 @@ def test_windows_are_as_long_as_allowed_and_no_longer() -> None:
     assert core.wav.shape[1] == 3 * SIZE  # only context is held on to
 
 
+@pytest.mark.parametrize("count", [1, 5, 6, 7, 9, 10, 11, 29])
+def test_fixed_windows_lie_where_the_clip_says(count: int) -> None:
+    """On a model that looks at all it is given: 2 blocks before, 3 kept, 1 after."""
+    seen: list[list[int]] = []
+
+    def spy(wav: Tensor) -> Encoded:
+        seen.append(wav[0, ::SIZE].int().tolist())
+        codes = wav.sum().long() + wav[:, ::2].long()
+        return Encoded([codes, codes[:, ::2]])
+
+    samples = (count - 1) * SIZE + 3
+    wav = torch.arange(samples)[None].float() // SIZE
+    plan = Blocks(SIZE, [4, 2], 2, 1, 3, fixed=True)
+    results = []
+    for step in (1, 7, 24, 1000):
+        core = WindowedEncoder(spy, plan)
+        seen.clear()
+        results.append(pushed(core, wav, step))
+        starts = [window[0] for window in seen]
+        assert starts[:-1] == list(range(0, count - 6, 3))  # the first keeps 5, and waits until it cannot be the last
+        assert seen[-1] == list(range(max(0, count - 6), count))
+        assert all(len(window) == min(count, 6) for window in seen)
+    assert results[0][0].shape[1] == 4 * count
+    assert all(torch.equal(a, b) for result in results for a, b in zip(result, results[0], strict=True))
+
+
 def test_memory_does_not_grow_with_the_clip() -> None:
     core = WindowedEncoder(encode, blocks())
     held = []

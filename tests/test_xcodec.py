@@ -140,8 +140,8 @@ def test_facts_at_real_size(name: str) -> None:
         network = Xcodec.build(item.config)
     heard, made = encoder_blocks(c, Xcodec.window), decoder_blocks(c, network)
     assert (made.left, made.right) == (10, 10)
-    assert (heard.left, heard.right, heard.most) == (200, 200, 3000)
-    assert item.facts.latency == pytest.approx((3000 + 200 + 10) * 320 / 16000)
+    assert (heard.left, heard.right, heard.most) == (500, 200, 2300)
+    assert item.facts.latency == pytest.approx((3000 + 1 + 10) * 320 / 16000)
 
 
 def test_random_models_use_many_codes() -> None:

@@ -41,8 +41,8 @@ def streaming(agreement: str) -> str:
     """How X-Codec and its kin stream."""
     return (
         "decoding is exact, frame by frame with 10 frames more as context on each side: sound to 1e-5. Encoding looks at the "
-        "whole clip: exact up to 60 s, then in windows of 60 s with 4 s more as context on each side, the same however the "
-        f"clip is pushed ({agreement})"
+        "whole clip: exact up to 60 s, then in windows of 60 s, 10 s of it context before and 4 s after what is kept, the same "
+        f"however the clip is pushed ({agreement})"
     )
 
 
@@ -50,7 +50,7 @@ def exceptions(agreement: str) -> dict[str, str]:
     """The laws they do not obey as stated."""
     why = (
         "the backbone looks at the whole clip, by attention and by a normalisation over time: clips longer than 60 s are "
-        f"encoded in windows of 60 s with 4 s of context on each side, which is not the same ({agreement})"
+        f"encoded in windows of 60 s that overlap, which is not the same ({agreement})"
     )
     return {"streaming": why, "long": why}
 
@@ -68,7 +68,7 @@ def _entry(name: str, semantic: str, params: int, revision: str, licence: str, a
             frame_rates=(Fraction(50),) * 8,
             codebook_sizes=(1024,) * 8,
             causal=False,
-            latency=64.2,
+            latency=60.22,
             params=params,
             code_licence="Apache-2.0 in transformers; the authors' repository shows none that was seen",
             weights_licence=licence,
