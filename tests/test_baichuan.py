@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -205,3 +206,14 @@ def test_the_spectrogram_is_whispers(transformers: Any, mels: int) -> None:
         ours = whisper_mel(torch.from_numpy(np.stack([wav * level, 0.5 * wav])), mels)
         assert ours.shape == (2, mels, 100)
         assert np.abs(ours[0].numpy() - wanted).max() <= 1e-5
+
+
+@pytest.mark.slow
+def test_it_works_at_real_size() -> None:
+    """Of its 32 layers, 813 million parameters in all, one."""
+    model = random_model(ITEM, {**ITEM.config, "encoder_layers": 1})
+    assert replace(model.facts, params=ITEM.facts.params) == ITEM.facts
+    clip = Audio((0.1 * np.random.default_rng(0).standard_normal(16001)).astype(np.float32), 16000)
+    codes = model.encode(clip).codes
+    assert [c.shape for c in codes] == [(1, 13)] * 8
+    assert min(len(c.unique()) for c in codes) > 2

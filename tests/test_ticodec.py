@@ -238,3 +238,15 @@ def test_long_clips_go_through_windows_at_fixed_places() -> None:
     with torch.no_grad():
         whole = model._encode(torch.from_numpy(np.pad(clip.samples, (0, -len(clip) % 30)))[None], 1).codes[0]
     assert float((whole == tokens.codes[0]).float().mean()) > 0.9
+
+
+@pytest.mark.slow
+def test_it_works_at_real_size() -> None:
+    model = random_model(ITEM, dict(ITEM.config))
+    assert model.facts == ITEM.facts
+    clip = sound(24001, 24000)
+    tokens = model.encode(clip)
+    assert tokens.codes[0].shape == (1, 41)
+    with model.stream_decoder() as stream:
+        heard = np.concatenate([stream.push(tokens).samples, stream.finish().samples])
+    assert np.abs(heard - model.decode(tokens).samples).max() <= 1e-5
