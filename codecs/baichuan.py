@@ -6,9 +6,9 @@ tokenizer, and of these only its tensors are read.
 
 The encoder sees 30 s at a time, and every token depends on all sound of its 30 s: attention has no bounds, and the spectrogram
 is cut off 80 dB below its loudest place. Longer clips are cut into such segments, as the published processor cuts them where
-it is set to no overlap (`split_overlap` 0). The published code leaves out the last token of a segment
-where less than three quarters of its sound are there; here it is given, from the frames that there are and zeros, as the
-published network itself makes it; the tokens before it are the same.
+it is set to no overlap (`split_overlap` 0). The published code leaves out the last token of a segment where less than three
+quarters of its sound are there; here it is given, from the frames that there are and zeros, as the published network itself
+makes it; the tokens before it are the same.
 
 The published model runs in bfloat16, this one in float32.
 """

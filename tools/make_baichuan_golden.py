@@ -3,7 +3,8 @@
     python tools/make_baichuan_golden.py FOLDER tests/golden/baichuan.safetensors
 
 FOLDER holds `audio_modeling_omni.py`, `vector_quantize.py` and `processor_omni.py`, the code that comes with the weights of
-huggingface.co/baichuan-inc/Baichuan-Audio-Base. What these import but need not have here is left empty. Flash attention, which
+huggingface.co/baichuan-inc/Baichuan-Audio-Base (for the file here, a public copy of it). What these import but need not have
+here is left empty. Flash attention, which
 wants a GPU, is replaced by attention within each clip, as it is defined. `weight` and `sound` make the same numbers again
 anywhere, from NumPy's frozen generator.
 """

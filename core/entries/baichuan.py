@@ -55,8 +55,8 @@ ENTRIES: tuple[Entry, ...] = (
         about="Baichuan-Audio's tokenizer: 1.1 kbit/s in 8 streams of Whisper's features; encodes only",
         streaming="exact: segments of 30 s that know nothing of each other, as published; tokens of a segment come when it is "
         "complete, or at the end",
-        compared="the code published with the weights, its flash attention replaced by the same in float32, random weights: "
-        "equal codes, 0.08 to 37 s (at full width with 3 of its 32 layers)",
+        compared="a public copy of the code that comes with the weights, its flash attention replaced by the same in float32, "
+        "random weights: equal codes, 0.08 to 37 s (at full width with 3 of its 32 layers)",
         weights=Weights(
             repo="baichuan-inc/Baichuan-Audio-Base",
             revision="main",
