@@ -12,6 +12,7 @@ one part needs no name of its own (`rename` tells).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, cast
@@ -180,7 +181,7 @@ def up_block(dim: int, rate: int) -> Block:
 
 def down(layers: Sequence[nn.Module], wav: Tensor, rates: Sequence[int], channels: int) -> Tensor:
     """wav (B, T) through `down_blocks` to (B, T / hop, C). The first half of the blocks, at the highest rates, in pieces."""
-    half = len(rates) // 2
+    half = (len(rates) + 1) // 2
     x = in_pieces(layers[: 1 + half], wav[:, :, None], Fraction(1, math.prod(rates[:half])), 2 * channels)
     return chain(layers[1 + half :], x)
 
@@ -280,14 +281,15 @@ class Network(nn.Module):
 
 
 def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published tensors of activations under our names. The filters, which checkpoints hold as well, are checked and left out.
+    """Published tensors of activations under our names; X-Codec2's package calls beta bias, since `transformers` once renamed it.
+    The filters, which checkpoints hold as well, are checked and left out.
 
     Raises `WeightsError` when they are not the ones that this network applies.
     """
     plain = {}
     for key, value in state.items():
         if not key.endswith(FILTERS):
-            plain[key.replace(".act.alpha", ".alpha").replace(".act.beta", ".beta")] = value
+            plain[re.sub(r"\.act\.(?:(alpha)|beta|bias)$", lambda found: f".{found[1] or 'beta'}", key)] = value
         elif value.numel() != TAPS or not torch.allclose(value.float().reshape(-1), kaiser_sinc(), atol=1e-4):
             raise WeightsError(f"the weights hold another filter than BigCodec's in {key!r}")
     return plain

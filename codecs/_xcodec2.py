@@ -30,7 +30,7 @@ from ._bigcodec import Activation, check_sizes, conv, down, down_blocks, rename
 from ._w2vbert import DEFAULTS as SEMANTIC
 from ._w2vbert import FBANK_SHIFT, RATE, STACKED, Features, W2vBert
 
-__all__ = ["Network", "complete", "from_published", "from_transformers", "published_sizes", "transformers_sizes"]
+__all__ = ["Network", "complete", "from_published", "from_transformers", "transformers_sizes"]
 
 # What shapes the network, and X-Codec2's sizes, under the names of `transformers`.
 DEFAULTS: dict[str, Any] = {
@@ -335,17 +335,17 @@ def _ours(key: str, blocks: int) -> str:
     return ".".join(where + rest)
 
 
-def from_published(state: Mapping[str, Tensor], semantic_layers: int) -> dict[str, Tensor]:
-    """The tensors of the publishers' own checkpoints under our names.
+def from_published(state: Mapping[str, Tensor], semantic_layers: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The configuration and the tensors, under our names, of a publisher's own checkpoint.
 
-    Those hold all layers of w2v-BERT, of which the first `semantic_layers` count; the decoder's queries, keys and values in one
-    matrix, rotary pairs side by side; and weight norm apart. A plain weight beside the parts of a norm is what the
-    publishers' packages take.
+    It holds all layers of w2v-BERT, of which the first `semantic_layers` count; the decoder's queries, keys and values in one
+    matrix, rotary pairs side by side; and weight norm apart, under names old or new. A plain weight beside the parts of a norm
+    is what the publishers' packages take.
     """
+    state = {**without_weight_norm(state), **{key: value for key, value in state.items() if key.endswith(".weight")}}
     last = _count(state, r"CodecEnc\.conv_blocks\.(\d+)\.")
-    whole = {key: value for key, value in state.items() if key.endswith(".weight")}
     out = {}
-    for key, value in {**without_weight_norm(state), **whole}.items():
+    for key, value in state.items():
         found = re.match(r"semantic_model\.encoder\.layers\.(\d+)\.", key)
         if UNUSED.match(key) or (found and int(found[1]) >= semantic_layers):
             continue
@@ -359,7 +359,7 @@ def from_published(state: Mapping[str, Tensor], semantic_layers: int) -> dict[st
                 out[f"{stem}self_attn.{matrix}.weight"] = part.contiguous()
         else:
             out[name] = value
-    return rename(out)
+    return _published_sizes(state, semantic_layers), rename(out)
 
 
 def _halved(matrix: Tensor) -> Tensor:
@@ -367,15 +367,15 @@ def _halved(matrix: Tensor) -> Tensor:
     return matrix.unflatten(0, (-1, HEAD // 2, 2)).transpose(1, 2).flatten(0, 2)
 
 
-def published_sizes(state: Mapping[str, Tensor], semantic_layers: int) -> dict[str, Any]:
-    """The configuration of a publisher's checkpoint, as far as its tensors tell; the rest is as published."""
+def _published_sizes(state: Mapping[str, Tensor], semantic_layers: int) -> dict[str, Any]:
+    """The configuration of a publisher's checkpoint with weight norm multiplied in, as far as its tensors tell."""
     semantic, width = state["fc_prior.weight"].shape[0], state["fc_post_a.weight"].shape[0]
     semantic -= width
     blocks = _count(state, r"CodecEnc\.conv_blocks\.(\d+)\.") - 1
-    names = [f"CodecEnc.conv_blocks.{i + 1}.block.4.weight_v" for i in range(blocks)]
+    names = [f"CodecEnc.conv_blocks.{i + 1}.block.4.weight" for i in range(blocks)]
     head = state["semantic_model.encoder.layers.0.self_attn.distance_embedding.weight"].shape[1]
     return {
-        "encoder_hidden_size": state["CodecEnc.conv_blocks.0.weight_v"].shape[0],
+        "encoder_hidden_size": state["CodecEnc.conv_blocks.0.weight"].shape[0],
         "downsampling_ratios": [state[name].shape[2] // 2 for name in names],
         "hidden_size": width,
         "intermediate_size": state["generator.backbone.transformers.0.mlp.fc1.weight"].shape[0],

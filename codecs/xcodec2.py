@@ -30,7 +30,7 @@ from ..core.facts import Facts
 from ..core.model import Encoded, Model
 from ..core.weights import peek_config, read_json, read_state
 from ..core.windows import Blocks, WindowedDecoder, WindowedEncoder
-from ._xcodec2 import Network, complete, from_published, from_transformers, published_sizes, transformers_sizes
+from ._xcodec2 import Network, complete, from_published, from_transformers, transformers_sizes
 
 __all__ = ["XCodec2"]
 
@@ -98,8 +98,8 @@ class XCodec2(Model):
     @classmethod
     def _of_published(cls, state: Mapping[str, Tensor], folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:
-            config = complete(published_sizes(state, SEMANTIC_LAYERS) | cls.differs)
-            return config, from_published(state, SEMANTIC_LAYERS)
+            config, ours = from_published(state, SEMANTIC_LAYERS)
+            return complete(config | cls.differs), ours
         except (KeyError, IndexError, RuntimeError, ModelError) as error:
             raise WeightsError(f"{str(folder)!r} holds no checkpoint of {cls.__name__}: {error}") from None
 

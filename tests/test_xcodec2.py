@@ -79,7 +79,10 @@ def own_form(folder: Path, theirs: Any) -> Path:
     folder.mkdir()
     config = {"model_type": "xcodec", "semantic_hidden_size": 1024, "codec_encoder_hidden_size": 1024, "use_vocos": True}
     (folder / "config.json").write_text(json.dumps(config))
-    save_file(published_form(theirs), folder / "model.safetensors")
+    state = {
+        key.replace(".act.beta", ".act.bias"): value for key, value in published_form(theirs).items()
+    }  # as the package has it
+    save_file(state, folder / "model.safetensors")
     return folder
 
 
