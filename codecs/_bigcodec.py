@@ -281,7 +281,8 @@ class Network(nn.Module):
 
 
 def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published tensors of activations under our names; X-Codec2's package calls beta bias, since `transformers` once renamed it.
+    """Published tensors of activations under our names. X-Codec2's package calls beta bias, as `transformers` once renamed it.
+
     The filters, which checkpoints hold as well, are checked and left out.
 
     Raises `WeightsError` when they are not the ones that this network applies.

@@ -32,8 +32,8 @@ ENTRIES: tuple[Entry, ...] = (
         tiny=TINY,
         about="NeuCodec: 0.8 kbit/s of speech in one stream, 16 kHz in and 24 kHz out; X-Codec2's network, openly licensed",
         streaming=STREAMING,
-        compared="transformers' NeuCodecModel on features of its SeamlessM4TFeatureExtractor, and the package neucodec 0.0.6 with "
-        "vector-quantize-pytorch 1.17.8, random weights, small: equal codes but for near ties, sound to 1e-5",
+        compared="transformers' NeuCodecModel on features of its SeamlessM4TFeatureExtractor, and the package neucodec 0.0.6 "
+        "on vector-quantize-pytorch 1.17.8, random weights, small: equal codes but for near ties, sound to 1e-5",
         # Revision and hash of the publisher's own form as one other public project has pinned them.
         weights=Weights(
             repo="neuphonic/neucodec",

@@ -71,7 +71,7 @@ ENTRIES: tuple[Entry, ...] = (
         tiny=TINY,
         about="X-Codec2, Llasa's codec: 0.8 kbit/s of speech in one stream that carries meaning and sound; 50 frames/s",
         streaming=STREAMING,
-        compared="transformers' Xcodec2Model on features of its SeamlessM4TFeatureExtractor, and the package xcodec2 0.1.5 with "
+        compared="transformers' Xcodec2Model on features of its SeamlessM4TFeatureExtractor, and the package xcodec2 0.1.5 on "
         "vector-quantize-pytorch 1.17.8, random weights, small: equal codes but for near ties, sound to 1e-5",
         # Revision and hashes of the form of `transformers` as other public projects have pinned them.
         weights=Weights(
