@@ -92,8 +92,9 @@ class Xcodec(Model):
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        """See `Model.recognises`."""
-        return peek_config(folder).get("model_type") == cls.model_type
+        """See `Model.recognises`. X-Codec2 was first published as 'xcodec' too, with another configuration."""
+        config = peek_config(folder)
+        return config.get("model_type") == cls.model_type and "acoustic_model_config" in config
 
     @classmethod
     def published(cls, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,9 @@ def test_a_published_folder_is_recognised_and_our_own_loads(tmp_path: Path, tran
     assert voxzoo.load(tmp_path / "theirs").fingerprint == model.fingerprint
     model.save(tmp_path / "ours")
     assert not Xcodec.recognises(tmp_path / "ours")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"model_type": "xcodec", "codec_encoder_hidden_size": 48}')  # X-Codec2's
+    assert not Xcodec.recognises(tmp_path / "other")
     assert voxzoo.load(tmp_path / "ours").fingerprint == model.fingerprint
 
 
