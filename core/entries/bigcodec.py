@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from ..facts import Facts
-from ..registry import Entry, Weights
+from ..registry import SOXR, Entry, Weights
 
 __all__ = ["ENTRIES"]
 
@@ -26,6 +26,7 @@ ENTRIES: tuple[Entry, ...] = (
             paper="https://arxiv.org/abs/2409.05377",
         ),
         build="voxzoo.codecs.bigcodec:BigCodec",
+        reference_resampler=SOXR,
         config={
             "sampling_rate": 16000,
             "encoder_dim": 48,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from ..facts import Facts
-from ..registry import Entry, Weights
+from ..registry import SINC, Entry, Weights
 from .xcodec2 import EXCEPTIONS, SIZES, STREAMING, TINY
 
 __all__ = ["ENTRIES"]
@@ -28,6 +28,7 @@ ENTRIES: tuple[Entry, ...] = (
             paper="https://arxiv.org/abs/2509.09550",
         ),
         build="voxzoo.codecs.neucodec:NeuCodec",
+        reference_resampler=SINC,
         config={**SIZES, "output_sampling_rate": 24000, "half_hop": False},
         tiny=TINY,
         about="NeuCodec: 0.8 kbit/s of speech in one stream, 16 kHz in and 24 kHz out; X-Codec2's network, openly licensed",
