@@ -57,10 +57,14 @@ def lines(item: Entry) -> list[tuple[str, str]]:
         ("resampler", f"soxr-hq; of the published code: {item.reference_resampler}"),
         *laws,
         ("code", facts.code_licence),
-        (
-            "weights",
-            f"{facts.weights_licence}, {'bundled' if item.bundled else f'fetched on first use (`voxzoo weights {item.name}`)'}",
-        ),
+        ("weights", f"{facts.weights_licence}, {_had(item)}"),
         ("source", facts.source),
         ("paper", facts.paper),
     ]
+
+
+def _had(item: Entry) -> str:
+    """How the weights are come by."""
+    if item.unpublished:
+        return item.unpublished
+    return "bundled" if item.bundled else f"fetched on first use (`voxzoo weights {item.name}`)"

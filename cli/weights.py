@@ -36,6 +36,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if data["bundled"]:
         print(f"{data['model']} ships inside voxzoo ({data['licence']}); nothing to fetch")
+    elif data["unpublished"]:
+        print(f"{data['model']}: {data['unpublished']}")
+        return 0
     else:
         print(f"{data['model']}: weights of {data['repo']} ({data['licence']}), revision {data['revision']}")
     for file in data["files"]:
@@ -55,7 +58,9 @@ def report(item: Entry) -> dict[str, Any]:
     root = os.environ.get("VOXZOO_WEIGHTS")
     put = Path(root or "$VOXZOO_WEIGHTS") / item.name
     published = item.weights
-    if published is None:
+    if item.unpublished:
+        files = [_file(name, None, None, str(put / name), put / name) for name in OWN_FILES]
+    elif published is None:
         own = put if root and put.is_dir() else bundled_folder(item.name)
         files = [_file(name, None, None, None, own / name) for name in OWN_FILES]
     else:
@@ -66,7 +71,8 @@ def report(item: Entry) -> dict[str, Any]:
         ]
     return {
         "model": item.name,
-        "bundled": published is None,
+        "bundled": item.bundled,
+        "unpublished": item.unpublished,
         "licence": item.facts.weights_licence,
         "repo": published and published.repo,
         "revision": published and published.revision,

@@ -55,7 +55,8 @@ class Entry:
         build: "package.module:ClassName" of its `Model`.
         config: the configuration of the published weights (JSON-able).
         tiny: changes to `config` that make a small model for tests.
-        weights: where the published checkpoint lies; None for models bundled with Voxzoo.
+        weights: where the published checkpoint lies; None for models bundled with Voxzoo, and where there is none.
+        unpublished: where there are no weights to be had: that, and what to do instead; else empty.
         exceptions: law of the interface -> why the model does not obey it as stated.
         streaming: how it streams, with the measured context and agreement.
         compared: what it was compared with, and to which tolerance; or that it was not.
@@ -71,6 +72,7 @@ class Entry:
     streaming: str
     compared: str
     weights: Weights | None = None
+    unpublished: str = ""
     exceptions: Mapping[str, str] = field(default_factory=dict)
     reference_resampler: str = "none: it takes sound at its own rate only"
 
@@ -82,7 +84,7 @@ class Entry:
     @property
     def bundled(self) -> bool:
         """Whether the weights ship inside the package."""
-        return self.weights is None
+        return self.weights is None and not self.unpublished
 
 
 @functools.cache

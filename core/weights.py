@@ -66,6 +66,8 @@ def find(entry: Entry, weights: str | os.PathLike[str] | None) -> Path:
         if not (folder / "config.json").is_file():
             raise WeightsError(f"the bundled weights of {entry.name} are missing from {str(folder)!r}; reinstall voxzoo")
         return folder
+    if entry.unpublished:
+        raise WeightsError(f"{entry.name}: {entry.unpublished}")
     return _from_hub(entry)
 
 

@@ -12,6 +12,7 @@ from .entries import (
     mimi,
     neucodec,
     snac,
+    soundstream,
     speechtokenizer,
     ticodec,
     vox,
@@ -39,4 +40,5 @@ ENTRIES: tuple[Entry, ...] = (
     *higgs.ENTRIES,
     *xcodec2.ENTRIES,
     *neucodec.ENTRIES,
+    *soundstream.ENTRIES,
 )
