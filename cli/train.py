@@ -20,6 +20,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="RUN", help="folder for checkpoint, curves and the trained model"
     )
+    parser.add_argument(
+        "--from", dest="start_from", metavar="MODEL", help="a name or folder to start from (default: what the recipe says)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN, if there is one")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu, cuda, cuda:1, ... (default: cpu)")
     parser.add_argument("--steps", type=_positive(int), metavar="N", help="stop after so many steps in all")
@@ -55,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch,
         precision=args.precision,
         cache=args.cache,
+        start_from=args.start_from,
     )
     print(f"{folder}: trained; try `voxzoo encode IN.wav -m {folder} -o OUT.safetensors`")
     return 0

@@ -11,21 +11,21 @@ Letters: B batch, T samples, N frames, K streams, D channels, M sub-frames, W wi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.errors import ModelError
+from ..core.errors import ModelError, TokensError
 from ..core.model import Model
 from ..core.streaming import DecoderCore, Encoded, EncoderCore
 
 State = list[Tensor]
-STEADY = 16  # frames: matrix products of fewer rows are rounded otherwise, which now and then moves a code
+STEADY = 16  # rows: matrix products of fewer are rounded otherwise, which now and then moves a code
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,26 @@ class RVQConfig:
     codebook_dim: int = 64  # channels
 
     def to_dict(self) -> dict[str, Any]:
-        """For `config.json`."""
-        """JSON-able."""
+        """For `config.json`: JSON-able."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> RVQConfig:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`. Raises `ModelError` on keys it does not know."""
         unknown = set(data) - {f.name for f in fields(cls)}
         if unknown:
             raise ModelError(f"the codec's config has unknown keys: {', '.join(sorted(unknown))}")
         return cls(**data)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Frames that one code of each stream stands for."""
+        return (1,) * self.streams
+
+    @property
+    def block(self) -> int:
+        """Samples of the slowest stream's code: sound is encoded in whole blocks."""
+        return self.hop * max(self.steps)
 
     @property
     def delay(self) -> int:
@@ -200,8 +209,32 @@ class Decoder(nn.Module):
         return sound, [*coarse, *fine, tail]
 
 
+def pooled(latent: Tensor, step: int) -> Tensor:
+    """latent (B, N, C) -> (B, N/step, C), the mean of each `step` frames; summed in a fixed order, whatever N is."""
+    if step == 1:
+        return latent
+    total = latent[:, ::step]
+    for i in range(1, step):
+        total = total + latent[:, i::step]
+    return total / step
+
+
+def repeated(latent: Tensor, step: int) -> Tensor:
+    """latent (B, N, C) -> (B, N step, C), each frame `step` times."""
+    return latent if step == 1 else latent.repeat_interleave(step, dim=1)
+
+
+def nearest(latent: Tensor, book: Tensor) -> Tensor:
+    """latent (B, N, C), book (V, C) -> code of the nearest codeword (B, N)."""
+    rows = latent.flatten(0, 1)
+    rows = F.pad(rows, (0, 0, 0, max(0, STEADY - len(rows))))
+    # squared distance less |row|^2, in one pass over the (B N, V) matrix: it is what encoding waits for
+    distance = torch.addmm(book.square().sum(-1), rows, -2 * book.T)
+    return distance.argmin(-1)[: latent.shape[0] * latent.shape[1]].view(latent.shape[:2])
+
+
 class RVQCodec(nn.Module):
-    """The codec as one module. Sounds are float32 in [-1, 1] at 16 kHz, codes int64 (B, N, K).
+    """The codec as one module. Sounds are float32 (B, T) in [-1, 1]; codes are K tensors int64 (B, N_k), N_k = N / steps[k].
 
     `codebooks` is plain weight here; how it is learnt is the trainer's business (`training.codec.CodecTraining`).
     """
@@ -214,32 +247,39 @@ class RVQCodec(nn.Module):
         self.codebooks = nn.Parameter(books, requires_grad=False)  # learnt by moving averages, not by gradient
         self.decoder = Decoder(config)
 
-    def quantize(self, latent: Tensor, n_streams: int | None = None) -> Tensor:
-        """Greedy residual search: latent (B, N, C) -> codes (B, N, k). A prefix of the streams is itself a code."""
+    def latent(self, wav: Tensor) -> Tensor:
+        """wav (B, T), whole frames -> latent (B, N, C)."""
+        latent: Tensor = self.encoder(wav)[0]
+        return latent
+
+    def set_codebooks(self, books: Sequence[Tensor]) -> None:
+        """Take over K codebooks (V, C)."""
+        self.codebooks.data.copy_(torch.stack(list(books)))
+
+    def quantize(self, latent: Tensor, n_streams: int | None = None) -> list[Tensor]:
+        """Greedy residual search: latent (B, N, C), whole blocks -> codes. A prefix of the streams is itself a code."""
         codes = []
-        residual = latent.flatten(0, 1)
-        for book in self.codebooks[:n_streams]:
-            # squared distance less |residual|^2, in one pass over the (B N, V) matrix: it is what encoding waits for
-            distance = torch.addmm(book.square().sum(-1), residual, -2 * book.T)
-            codes.append(distance.argmin(-1))
-            residual = residual - F.embedding(codes[-1], book)
-        return torch.stack(codes, dim=-1).unflatten(0, latent.shape[:2])
+        residual = latent
+        for book, step in zip(self.codebooks[:n_streams], self.config.steps, strict=False):
+            codes.append(nearest(pooled(residual, step), book))
+            residual = residual - repeated(F.embedding(codes[-1], book), step)
+        return codes
 
-    def lookup(self, codes: Tensor) -> Tensor:
-        """codes (B, N, k), any 1 <= k <= K -> latent (B, N, C), the sum of the codewords; zero where a code is -1."""
-        known = codes.clamp(min=0)
-        latent = F.embedding(known[..., 0], self.codebooks[0])
-        for k in range(1, codes.shape[-1]):
-            latent = latent + F.embedding(known[..., k], self.codebooks[k])
-        return latent * (codes[..., :1] >= 0)
+    def lookup(self, codes: Sequence[Tensor]) -> Tensor:
+        """Codes of the first streams -> latent (B, N, C), the sum of the codewords; zero where codes are -1."""
+        steps = self.config.steps
+        latent = repeated(F.embedding(codes[0].clamp(min=0), self.codebooks[0]), steps[0])
+        for stream, book, step in zip(codes[1:], self.codebooks[1:], steps[1:], strict=False):
+            latent = latent + repeated(F.embedding(stream.clamp(min=0), book), step)
+        return latent * repeated((codes[0] >= 0)[..., None], steps[0])
 
-    def encode(self, wav: Tensor, n_streams: int | None = None) -> Tensor:
-        """wav (B, T) -> codes (B, ceil(T/320), K)."""
-        wav = F.pad(wav, (0, -wav.shape[1] % self.config.hop))
+    def encode(self, wav: Tensor, n_streams: int | None = None) -> list[Tensor]:
+        """wav (B, T) -> codes, T completed to whole blocks by zeros."""
+        wav = F.pad(wav, (0, -wav.shape[1] % self.config.block))
         return self.encode_step(wav, None, n_streams)[0]
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """codes (B, N, k) -> wav (B, 320 N)."""
+    def decode(self, codes: Sequence[Tensor]) -> Tensor:
+        """Codes of N frames -> wav (B, 320 N)."""
         return self.synthesize(self.lookup(codes))
 
     def synthesize(self, latent: Tensor) -> Tensor:
@@ -247,15 +287,15 @@ class RVQCodec(nn.Module):
         wav, _ = self.decoder(F.pad(latent, (0, 0, 0, self.config.lookahead)))
         return wav[:, self.config.delay :]
 
-    def encode_step(self, wav: Tensor, state: State | None, n_streams: int | None = None) -> tuple[Tensor, State]:
-        """wav (B, 320 n) -> codes (B, n, K) and the next state; None is the state before the first sample."""
+    def encode_step(self, wav: Tensor, state: State | None, n_streams: int | None = None) -> tuple[list[Tensor], State]:
+        """wav (B, whole blocks) -> codes and the next state; None is the state before the first sample."""
         count = wav.shape[1] // self.config.hop
         steady = F.pad(wav, (0, self.config.hop * max(0, STEADY - count)))
         latent, state = self.encoder(steady, state, count)
-        return self.quantize(latent, n_streams)[:, :count], state
+        return self.quantize(latent[:, :count], n_streams), state
 
-    def decode_step(self, codes: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """codes (B, n, k) -> wav (B, 320 n). The first `config.delay` samples of a stream are lead-in: drop them."""
+    def decode_step(self, codes: Sequence[Tensor], state: State | None) -> tuple[Tensor, State]:
+        """Codes of n frames -> wav (B, 320 n). The first `config.delay` samples of a stream are lead-in: drop them."""
         return self.decoder(self.lookup(codes), state)
 
     def flush(self, state: State) -> Tensor:
@@ -265,42 +305,47 @@ class RVQCodec(nn.Module):
 
 
 class RVQ(Model):
-    """The codec behind Voxzoo's interface. Frames: N = ceil(T / 320), the same for every stream."""
+    """The codec behind Voxzoo's interface. Frames: ceil(T / block) times the frames of a block, in each stream.
+
+    `configuration`: what reads the config of the family's members.
+    """
 
     network: RVQCodec
+    configuration: ClassVar[type[RVQConfig]] = RVQConfig
 
     @classmethod
     def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """Facts that follow from the configuration."""
-        c = RVQConfig.from_dict(config)
+        c = cls.configuration.from_dict(config)
         return {
             "sample_rate": c.sample_rate,
-            "frame_rates": (Fraction(c.sample_rate, c.hop),) * c.streams,
+            "frame_rates": tuple(Fraction(c.sample_rate, c.hop * step) for step in c.steps),
             "codebook_sizes": (c.codebook_size,) * c.streams,
-            "latency": (c.hop + c.delay) / c.sample_rate,
+            "latency": (c.block + c.delay) / c.sample_rate,
         }
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> RVQCodec:
         """The network with random weights."""
-        return RVQCodec(RVQConfig.from_dict(config))
+        return RVQCodec(cls.configuration.from_dict(config))
 
     def frames(self, samples: int) -> tuple[int, ...]:
-        """N = ceil(samples / hop), for every stream."""
+        """Whole blocks: ceil(samples / block) * block / (hop * step) for each stream."""
         c = self.network.config
-        return (-(-samples // c.hop),) * c.streams
+        blocks = -(-samples // c.block)
+        return tuple(blocks * (c.block // (c.hop * step)) for step in c.steps)
 
     @property
     def pad_multiple(self) -> int:
-        """Samples of a frame."""
-        return self.network.config.hop
+        """Samples of a block."""
+        return self.network.config.block
 
     def _encode(self, wav: Tensor, streams: int) -> Encoded:
-        return Encoded(list(self.network.encode(wav, streams).unbind(-1)))
+        return Encoded(self.network.encode(wav, streams))
 
     def _decode(self, encoded: Encoded) -> Tensor:
         # padding (-1) looks up as zero latents, which are also what `synthesize` flushes each clip with
-        return self.network.decode(torch.stack(encoded.codes, dim=-1))
+        return self.network.decode(encoded.codes)
 
     def _open_encoder(self, streams: int) -> EncoderCore:
         return _Encoder(self.network, streams)
@@ -310,7 +355,7 @@ class RVQ(Model):
 
 
 class _Encoder:
-    """Holds back the samples of an unfinished frame."""
+    """Holds back the samples of an unfinished block."""
 
     def __init__(self, network: RVQCodec, streams: int) -> None:
         self.network, self.streams = network, streams
@@ -319,15 +364,15 @@ class _Encoder:
 
     def push(self, wav: Tensor) -> Encoded:
         wav = wav if self.rest is None else torch.cat([self.rest, wav], dim=1)
-        whole = wav.shape[1] // self.network.config.hop * self.network.config.hop
+        whole = wav.shape[1] // self.network.config.block * self.network.config.block
         self.rest = wav[:, whole:]
         if not whole:
             return Encoded([wav.new_zeros(1, 0, dtype=torch.int64)] * self.streams)
         codes, self.state = self.network.encode_step(wav[:, :whole], self.state, self.streams)
-        return Encoded(list(codes.unbind(-1)))
+        return Encoded(codes)
 
     def finish(self) -> Encoded:
-        missing = 0 if self.rest is None else -self.rest.shape[1] % self.network.config.hop
+        missing = 0 if self.rest is None else -self.rest.shape[1] % self.network.config.block
         return self.push(next(self.network.parameters()).new_zeros(1, missing))
 
 
@@ -340,10 +385,13 @@ class _Decoder:
         self.lead_in = network.config.delay
 
     def push(self, encoded: Encoded) -> Tensor:
-        codes = torch.stack(encoded.codes, dim=-1)
-        if not codes.shape[1]:
-            return codes.new_zeros(1, 0, dtype=torch.float32)
-        wav, self.state = self.network.decode_step(codes, self.state)
+        counts, steps = [c.shape[1] for c in encoded.codes], self.network.config.steps
+        if any(count * step != counts[0] * steps[0] for count, step in zip(counts, steps, strict=False)):
+            ratio = ":".join(str(max(steps) // step) for step in steps[: len(counts)])
+            raise TokensError(f"pushed {counts} frames; the streams belong together in the ratio {ratio}")
+        if not counts[0]:
+            return encoded.codes[0].new_zeros(1, 0, dtype=torch.float32)
+        wav, self.state = self.network.decode_step(encoded.codes, self.state)
         dropped = min(self.lead_in, wav.shape[1])
         self.lead_in -= dropped
         return wav[:, dropped:]

@@ -37,12 +37,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 
 def test_settings_reach_the_trainer(manifest: Path, calls: list[tuple[Any, ...]], capsys: Capture) -> None:
-    options = "-o run --resume --steps 7 --minutes 1.5 --seed 3 --batch 2 --precision fp32 --cache c"
+    options = "-o run --resume --steps 7 --minutes 1.5 --seed 3 --batch 2 --precision fp32 --cache c --from m"
     assert main(["train", "vox-rvq-16k", "--data", str(manifest), str(manifest), *options.split()]) == 0
     recipe, data, out, settings = calls[0]
     assert (recipe, data, out) == ("vox-rvq-16k", [str(manifest)] * 2, "run")
     wanted: dict[str, Any] = {"resume": True, "device": "cpu", "max_steps": 7, "max_minutes": 1.5, "seed": 3}
-    wanted |= {"batch": 2, "precision": "fp32", "cache": "c"}
+    wanted |= {"batch": 2, "precision": "fp32", "cache": "c", "start_from": "m"}
     assert settings == wanted
     assert "voxzoo encode" in capsys.readouterr().out
     assert main(["train", "vox-rvq-16k", "--data", str(manifest), "-o", "run"]) == 0
@@ -54,6 +54,7 @@ def test_settings_reach_the_trainer(manifest: Path, calls: list[tuple[Any, ...]]
         "batch": None,
         "precision": "auto",
         "cache": None,
+        "start_from": None,
     }
     assert calls[1][3] == wanted
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +13,32 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from vector_quantize_pytorch import ResidualVQ
 
 import voxzoo
-from voxzoo.codecs.rvq import RVQCodec, RVQConfig
+from voxzoo.codecs.multiscale import MultiScaleConfig
+from voxzoo.codecs.rvq import RVQ, RVQCodec, RVQConfig
 from voxzoo.core.errors import CorpusError, MissingExtraError, ModelError, UnknownModelError, VoxzooError, WeightsError
+from voxzoo.core.registry import entry, model_class
+from voxzoo.core.weights import save_folder
 from voxzoo.training import trainer
 from voxzoo.training.checkpoint import export_checkpoint, load_checkpoint, save_checkpoint
 from voxzoo.training.codec import CodecTraining
 from voxzoo.training.data import Segments, SegmentSettings, active_level, clip_weights, held_out, prepare
 from voxzoo.training.discriminator import Discriminator
 from voxzoo.training.losses import CodecLoss, LossWeights, LoudnessLoss, mel_filters, spectrum
-from voxzoo.training.recipes import RECIPES, Recipe, find_recipe
+from voxzoo.training.quantizer import ResidualQuantizer
+from voxzoo.training.recipes import RECIPES, Recipe, Start, find_recipe
 from voxzoo.training.run import Run, pick_precision
 from voxzoo.training.schedule import Budget, rate_factor
+from voxzoo.training.start import narrow, start_weights
 
 WIDTH = {"encoder_dim": 16, "decoder_dim": 16, "fine_dim": 16, "codebook_dim": 8, "codebook_size": 16}
 TINY = RVQConfig(encoder_layers=2, decoder_layers=2, fine_layers=1, **WIDTH)
-RECIPE = Recipe(TINY, frames=20, batch=2, kmeans_batches=2, warmup_steps=2, learning_rate=3e-3)
+QUICK = {"frames": 20, "batch": 2, "kmeans_batches": 2, "warmup_steps": 2, "learning_rate": 3e-3}
+RECIPE = Recipe("vox-rvq-16k", TINY.to_dict(), **QUICK)
+SLOWER = MultiScaleConfig(encoder_layers=1, decoder_layers=1, fine_layers=1, **{**WIDTH, "codebook_dim": 6})
+MULTISCALE = Recipe("vox-snac-16k", SLOWER.to_dict(), keep=((1, 0.2), (3, 0.8)), **{**QUICK, "kmeans_batches": 8})
 
 
 @pytest.fixture
@@ -64,9 +74,9 @@ def noise(frames: float, clips: int = 2) -> Tensor:
 @pytest.mark.parametrize("samples", [1, 319, 320, 321, 1000])
 def test_lengths(codec: RVQCodec, samples: int) -> None:
     codes = codec.encode(noise(4)[:, :samples])
-    assert codes.shape == (2, -(-samples // 320), 8)
-    assert codes.dtype == torch.int64
-    assert codec.decode(codes).shape == (2, 320 * codes.shape[1])
+    assert [c.shape for c in codes] == [(2, -(-samples // 320))] * 8
+    assert codes[0].dtype == torch.int64
+    assert codec.decode(codes).shape == (2, 320 * codes[0].shape[1])
 
 
 @torch.no_grad()
@@ -82,8 +92,7 @@ def test_encoder_is_causal_to_the_sample(codec: RVQCodec) -> None:
 @torch.no_grad()
 def test_decoder_looks_ahead_by_its_lookahead(codec: RVQCodec) -> None:
     codes = codec.encode(noise(12))
-    changed = codes.clone()
-    changed[:, 7:] = (changed[:, 7:] + 1) % 16
+    changed = [torch.cat([c[:, :7], (c[:, 7:] + 1) % 16], dim=1) for c in codes]
     before, after = codec.decode(codes), codec.decode(changed)
     assert torch.equal(after[:, : 320 * (7 - TINY.lookahead)], before[:, : 320 * (7 - TINY.lookahead)])
     assert not torch.allclose(after, before)
@@ -99,9 +108,9 @@ def test_streaming_equals_offline(codec: RVQCodec, cuts: list[int]) -> None:
     for piece in wav.split([320 * n for n in cuts], dim=1):
         part, state = codec.encode_step(piece, state)
         parts.append(part)
-    assert torch.equal(torch.cat(parts, dim=1), codes)
+    assert all(torch.equal(torch.cat(got, dim=1), want) for got, want in zip(zip(*parts, strict=True), codes, strict=True))
     state, parts = None, []
-    for piece in codes.split(cuts, dim=1):
+    for piece in zip(*(c.split(cuts, dim=1) for c in codes), strict=True):
         part, state = codec.decode_step(piece, state)
         parts.append(part)
     assert state is not None
@@ -114,7 +123,8 @@ def test_streaming_equals_offline(codec: RVQCodec, cuts: list[int]) -> None:
 def test_any_prefix_of_the_streams_decodes(codec: RVQCodec, streams: int) -> None:
     wav = noise(5)
     prefix = codec.encode(wav, streams)
-    assert torch.equal(prefix, codec.encode(wav)[..., :streams])
+    assert len(prefix) == streams
+    assert all(torch.equal(a, b) for a, b in zip(prefix, codec.encode(wav), strict=False))
     assert codec.decode(prefix).shape == wav.shape
 
 
@@ -128,21 +138,59 @@ def test_synthesis_is_an_exact_inverse_of_the_analysis(codec: RVQCodec) -> None:
 
 def test_our_search_equals_the_library() -> None:
     torch.manual_seed(0)
-    model = CodecTraining(TINY, LossWeights(), decay=0.9, dead_code=0.0)
+    model = CodecTraining(RVQ, replace(RECIPE, codebook_decay=0.9, dead_code=0.0))
     model.start_codebooks(noise(64, 4))
     model.train()
     for seed in range(3):
         model(noise(20) * (seed + 1), torch.tensor([8, 4]))
     codec = model.sync()
-    latent = codec.encoder(noise(30))[0].detach()
-    _, indices, _ = model.quantizer.eval()(latent)
-    assert torch.equal(codec.quantize(latent), indices)
-    torch.testing.assert_close(codec.lookup(indices), model.quantizer.get_output_from_indices(indices))
+    assert isinstance(codec, RVQCodec)
+    library = ResidualVQ(dim=8, num_quantizers=8, codebook_size=16, kmeans_init=True, rotation_trick=False).eval()
+    library.load_state_dict(model.quantizer.state_dict(), strict=True)  # runs of earlier versions hold one
+    latent = codec.latent(noise(30)).detach()
+    _, indices, _ = library(latent)
+    codes = codec.quantize(latent)
+    assert torch.equal(torch.stack(codes, dim=-1), indices)
+    torch.testing.assert_close(codec.lookup(codes), library.get_output_from_indices(indices))
 
 
-def test_full_size_fits_the_package() -> None:
-    codec = RVQCodec(find_recipe("vox-rvq-16k").config)
-    assert 2 * sum(value.numel() for value in codec.state_dict().values()) < 12e6
+def test_the_quantizer_learns_as_the_library_does() -> None:
+    ours = ResidualQuantizer(dim=8, sizes=[16] * 3, steps=[1] * 3, vectors=16, decay=0.9, dead_code=0.5)
+    kind = {"kmeans_init": True, "decay": 0.9, "threshold_ema_dead_code": 0.5, "rotation_trick": False}
+    library = ResidualVQ(dim=8, num_quantizers=3, codebook_size=16, **kind)
+    latents = torch.randn(4, 6, 20, 8, generator=torch.Generator().manual_seed(2))
+    torch.manual_seed(0)
+    ours.start(latents[0])
+    found = [ours(latent) for latent in latents[1:]]
+    torch.manual_seed(0)
+    library(latents[0])
+    for latent, (words, commitment) in zip(latents[1:], found, strict=True):
+        _, _, losses, wanted = library(latent, return_all_codes=True)
+        torch.testing.assert_close(words, wanted)
+        torch.testing.assert_close(commitment, losses.mean())
+    for a, b in zip(ours.codebooks, library.codebooks, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_slower_streams_share_a_word_and_remember_longer() -> None:
+    torch.manual_seed(0)
+    quantizer = ResidualQuantizer(dim=4, sizes=[8] * 3, steps=[4, 2, 1], vectors=32, decay=0.9, dead_code=0.5)
+    quantizer.start(torch.randn(16, 8, 4))
+    words, _ = quantizer(torch.randn(3, 8, 4))
+    assert words.shape == (3, 3, 8, 4)
+    for k, step in enumerate((4, 2, 1)):
+        shared = words[k].unflatten(1, (-1, step))
+        assert torch.equal(shared, shared[:, :, :1].expand_as(shared))
+    assert not torch.equal(words[1, :, 0], words[1, :, 2])
+    books = [layer._codebook for layer in quantizer.layers]
+    assert [book.decay**step for book, step in zip(books, (4, 2, 1), strict=True)] == pytest.approx([0.9] * 3)
+    assert [book.threshold_ema_dead_code for book in books] == [0.5, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(("name", "most"), [("vox-rvq-16k", 12e6), ("vox-snac-16k", 8e6)])
+def test_full_size_fits_the_package(name: str, most: float) -> None:
+    codec = model_class(entry(name)).build(find_recipe(name).config)
+    assert 2 * sum(value.numel() for value in codec.state_dict().values()) < most
 
 
 # losses
@@ -337,7 +385,97 @@ def test_schedule() -> None:
     assert Budget(100, 5.0).done(50, 4.0) == 0.8
 
 
-def test_recipes_are_consistent() -> None:
-    for name, recipe in RECIPES.items():
-        assert sum(chance for _, chance in recipe.keep) == pytest.approx(1), name
-        assert recipe.batch * recipe.frames * recipe.kmeans_batches >= 4 * recipe.config.codebook_size, name
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_consistent(name: str) -> None:
+    recipe = find_recipe(name)
+    facts = entry(name).facts
+    assert sum(chance for _, chance in recipe.keep) == pytest.approx(1)
+    assert max(streams for streams, _ in recipe.keep) == facts.streams
+    for size, rate in zip(facts.codebook_sizes, facts.frame_rates, strict=True):
+        vectors = recipe.batch * recipe.frames * recipe.kmeans_batches * rate / max(facts.frame_rates)
+        assert vectors >= 4 * size
+        assert recipe.frames * rate / max(facts.frame_rates) % 1 == 0
+
+
+# starting from another model
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A small trained model's folder."""
+    torch.manual_seed(3)
+    codec = RVQCodec(TINY)
+    save_folder(tmp_path / "source", "vox-rvq-16k", TINY.to_dict(), codec.state_dict())
+    return tmp_path / "source"
+
+
+def test_a_start_takes_weights_and_leaves_layers_out(source: Path) -> None:
+    have = load_file(source / "model.safetensors")
+    network = RVQCodec(RVQConfig.from_dict({**TINY.to_dict(), "encoder_layers": 1, "streams": 3}))
+    books = network.codebooks.clone()
+    start_weights(network, Start(str(source), {"encoder.blocks": (1,)}))
+    got = network.state_dict()
+    assert torch.equal(got["encoder.blocks.0.up.weight"], have["encoder.blocks.1.up.weight"])
+    assert torch.equal(got["decoder.blocks.1.taps"], have["decoder.blocks.1.taps"])
+    assert torch.equal(network.codebooks, books)
+
+
+def test_a_narrower_latent_passes_on_what_fits(source: Path) -> None:
+    torch.manual_seed(0)
+    state = dict(load_file(source / "model.safetensors"))
+    state["encoder.out.weight"][5:] = 0.1 * torch.randn(3, 5) @ state["encoder.out.weight"][:5]  # 5 directions used of 8
+    x = torch.randn(40, 16)
+    through = lambda s: (  # noqa: E731
+        (x @ s["encoder.out.weight"].T + s["encoder.out.bias"]) @ s["decoder.embed.weight"].T + s["decoder.embed.bias"]
+    )
+    whole = through(state)
+    narrow(state, "encoder.out", "decoder.embed", 5)
+    assert state["encoder.out.weight"].shape == (5, 16)
+    torch.testing.assert_close(through(state), whole, rtol=1e-4, atol=1e-4)
+    network = RVQCodec(RVQConfig.from_dict({**TINY.to_dict(), "codebook_dim": 6}))
+    start_weights(network, Start(str(source), latent=("encoder.out", "decoder.embed")))
+    assert not network.encoder.out.bias.any()
+
+
+def test_a_start_that_does_not_fit_is_refused(source: Path, manifest: Path, tmp_path: Path) -> None:
+    wider = replace(RECIPE, config={**RECIPE.config, "decoder_dim": 24}, start_from=Start(str(source)))
+    with pytest.raises(WeightsError, match=r"cannot start from .*source: decoder\.embed\.weight wants \(24, 8\), .* \(16, 8\)"):
+        trainer.train(wider, [manifest], tmp_path / "run", max_steps=1)
+    deeper = replace(RECIPE, config={**RECIPE.config, "encoder_layers": 3}, start_from=Start(str(source)))
+    with pytest.raises(WeightsError, match=r"encoder\.blocks\.2.*there is nothing"):
+        trainer.train(deeper, [manifest], tmp_path / "run", max_steps=1)
+    few = replace(RECIPE, config={**RECIPE.config, "codebook_size": 128})
+    with pytest.raises(VoxzooError, match="80 vectors are too few to start 128 codes"):
+        trainer.train(few, [manifest], tmp_path / "run", max_steps=1)
+
+
+def test_the_model_to_start_from_can_be_chosen() -> None:
+    chosen = find_recipe("vox-snac-16k", "elsewhere").start_from
+    assert chosen == replace(find_recipe("vox-snac-16k").start_from, model="elsewhere")
+    assert find_recipe("vox-rvq-16k", "elsewhere").start_from == Start("elsewhere")
+
+
+def test_a_multi_scale_codec_trains_from_another_one(
+    source: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "REPORT_EVERY", 10)
+    start = Start(str(source), {"encoder.blocks": (1,), "decoder.blocks": (0,)}, ("encoder.out", "decoder.embed"))
+    recipe = replace(MULTISCALE, start_from=start)
+    one, two = (trainer.train(recipe, [manifest], tmp_path / name, max_steps=30) for name in ("one", "two"))
+    assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
+    train = [row for row in json.loads((one / "history.json").read_text()) if row["set"] == "train"]
+    assert train[-1]["mel"] < train[0]["mel"]
+    model = voxzoo.load(one)
+    assert model.facts.frame_rates == (Fraction(25, 2), Fraction(25), Fraction(50))
+    export_checkpoint(one / "checkpoint.pt", tmp_path / "again")
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (one / "model.safetensors").read_bytes()
+
+
+def test_checkpoints_without_a_name_are_of_the_first_codec(manifest: Path, tmp_path: Path) -> None:
+    folder = trainer.train(RECIPE, [manifest], tmp_path / "run", max_steps=2)
+    content = load_checkpoint(folder / "checkpoint.pt")
+    del content["name"]
+    save_checkpoint(folder / "checkpoint.pt", content)
+    export_checkpoint(folder / "checkpoint.pt", tmp_path / "again")
+    assert voxzoo.load(tmp_path / "again").facts.name == "vox-rvq-16k"
+    trainer.train(RECIPE, [manifest], folder, max_steps=3)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from ..codecs.rvq import RVQCodec, RVQConfig
 from ..core.errors import WeightsError
+from ..core.registry import entry, model_class
 from ..core.weights import save_folder
-
-MODEL = "vox-rvq-16k"  # the registry name that a weight folder carries
+from .codec import Trainable
 
 
 def random_state() -> dict[str, Any]:
@@ -55,25 +55,25 @@ def round_half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().half().contiguous() for name, value in tensors.items()}
 
 
-def export_weights(codec: RVQCodec, folder: Path) -> None:
-    """`config.json` and `model.safetensors` (float16), each renamed into place: a folder that `voxzoo.load` takes."""
+def export_weights(name: str, config: Mapping[str, Any], codec: nn.Module, folder: Path) -> None:
+    """`config.json` and `model.safetensors` (float16), each renamed into place: a folder that `voxzoo.load` takes as `name`."""
     tensors = round_half(codec.state_dict())
     bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
     if bad:
         raise WeightsError(f"weights that are not finite in float16: {', '.join(bad)}")
-    save_folder(folder, MODEL, codec.config.to_dict(), tensors)
+    save_folder(folder, name, config, tensors)
 
 
 def export_checkpoint(path: Path, folder: Path) -> None:
     """The weight folder of a run as far as its checkpoint goes."""
     content = load_checkpoint(path)
-    codec = RVQCodec(RVQConfig.from_dict(content["config"]))
-    model = content["model"]
-    weights = {name.removeprefix("codec."): value for name, value in model.items() if name.startswith("codec.")}
-    learnt = [model[f"quantizer.layers.{k}._codebook.embed"] for k in range(codec.config.streams)]
-    weights["codebooks"] = torch.cat(learnt)
-    codec.load_state_dict(weights)
-    export_weights(codec, folder)
+    name, config, model = content.get("name", "vox-rvq-16k"), content["config"], content["model"]  # once there was but one
+    family = model_class(entry(name))
+    codec = family.build(config)
+    codec.load_state_dict({key.removeprefix("codec."): value for key, value in model.items() if key.startswith("codec.")})
+    streams = len(family.shape(config)["codebook_sizes"])
+    cast(Trainable, codec).set_codebooks([model[f"quantizer.layers.{k}._codebook.embed"][0] for k in range(streams)])
+    export_weights(name, config, codec, folder)
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ..codecs.rvq import RVQConfig
 from ..core.errors import UnknownModelError
+from ..core.registry import entry
 from .losses import LossWeights
+
+
+@dataclass(frozen=True)
+class Start:
+    """The model a run starts from. Its codebooks are not taken over: those are made anew, by k-means.
+
+    Attributes:
+        model: a registry name or a model folder.
+        layers: name of a list of residual layers -> those of them that are kept, in their order; others are kept whole.
+        latent: names of the linear maps into the latent and out of it, which may be made narrower.
+    """
+
+    model: str
+    layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    latent: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything a run needs beside the data, the seed and the time it may take."""
 
-    config: RVQConfig
+    model: str  # registry name; its family builds the network, and the trained folder carries it
+    config: Mapping[str, Any]  # the family's; `codebook_dim` in it is the width of the latent
     weights: LossWeights = field(default_factory=LossWeights)
-    frames: int = 64  # per segment (20 ms each)
+    start_from: Start | None = None  # None: random weights
+    frames: int = 64  # per segment, at the rate of the latent
     batch: int = 6  # segments per step; batch x frames is the number of vectors the codebooks see
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.98)
@@ -23,7 +42,7 @@ class Recipe:
     warmup_steps: int = 100
     decay_from: float = 0.45  # share of the run after which the learning rate falls, in a straight line, to zero
     clip: float = 5.0  # gradient norm
-    codebook_decay: float = 0.98  # of the codebooks' moving averages
+    codebook_decay: float = 0.98  # of the codebooks' moving averages, at the rate of the latent
     dead_code: float = 0.2  # x the mean count per code and step: codes below are replaced
     kmeans_batches: int = 24  # batches the codebooks start from
     keep: tuple[tuple[int, float], ...] = ((1, 0.05), (2, 0.07), (4, 0.13), (8, 0.75))  # (streams, probability)
@@ -36,13 +55,29 @@ class Recipe:
     matching_weight: float = 0.5
 
 
-RECIPES: dict[str, Recipe] = {
-    "vox-rvq-16k": Recipe(RVQConfig(), boost={"librispeech": 4.0}),
+# What each recipe changes, by the name of its model; the configuration is the registry's.
+RECIPES: dict[str, dict[str, Any]] = {
+    "vox-rvq-16k": {"boost": {"librispeech": 4.0}},
+    "vox-snac-16k": {
+        "boost": {"librispeech": 4.0},
+        "start_from": Start(
+            "vox-rvq-16k", {"encoder.blocks": (0, 1, 3), "decoder.blocks": (0, 1, 4)}, ("encoder.out", "decoder.embed")
+        ),
+        "weights": LossWeights(commitment=0.01),  # a narrower latent is of three times the size
+        "codebook_decay": 0.995,
+        "kmeans_batches": 176,
+        "keep": ((1, 0.07), (2, 0.13), (3, 0.8)),
+        "minutes": 80.0,
+    },
+    "soundstream-16k": {"boost": {"librispeech": 4.0}, "learning_rate": 3e-4, "minutes": 600.0},
 }
 
 
-def find_recipe(name: str) -> Recipe:
-    """The recipe of this name, or an error that lists them."""
+def find_recipe(name: str, start_from: str | None = None) -> Recipe:
+    """The recipe of this name, or an error that lists them. start_from: another model to start from than the recipe's."""
     if name not in RECIPES:
         raise UnknownModelError(f"no recipe named {name!r}; there are: {', '.join(sorted(RECIPES))}")
-    return RECIPES[name]
+    recipe = Recipe(name, dict(entry(name).config), **RECIPES[name])
+    if start_from is None:
+        return recipe
+    return replace(recipe, start_from=replace(recipe.start_from or Start(start_from), model=start_from))

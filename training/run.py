@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from ..core.errors import VoxzooError
+from ..core.registry import entry, model_class
 from .checkpoint import parameter_groups
 from .codec import CodecTraining
 from .data import Clips, Segments, SegmentSettings, held_out
 from .discriminator import Discriminator
 from .recipes import Recipe
 from .schedule import rate_factor
+from .start import start_weights
 
 VALID_BATCHES = 4
 KMEANS_FIRST = 2 * 10**9  # index of the first batch the codebooks start from: out of reach of any run's steps
@@ -57,13 +59,15 @@ class Run:
         torch.manual_seed(seed)
         self.recipe, self.device, self.seed = recipe, device, seed
         self.precision = pick_precision(precision, device)
-        settings = SegmentSettings(recipe.frames * recipe.config.hop, recipe.batch)
+        family = model_class(entry(recipe.model))
+        shape = family.shape(recipe.config)
+        hop = int(shape["sample_rate"] / max(shape["frame_rates"]))
+        settings = SegmentSettings(recipe.frames * hop, recipe.batch)
         train, valid = held_out(clips, recipe.boost)
         segments = Segments(clips, settings, train, seed)
         self.segments: Segments | Ahead = Ahead(segments) if torch.device(device).type == "cuda" else segments
         self.valid = Segments(clips, settings, valid, seed + 1)
-        dead = recipe.dead_code * recipe.batch * recipe.frames / recipe.config.codebook_size
-        self.model = CodecTraining(recipe.config, recipe.weights, recipe.codebook_decay, dead).to(device)
+        self.model = CodecTraining(family, recipe).to(device)
         self.optimizer = self._optimizer(self.model.codec)
         self.critic = Discriminator().to(device) if recipe.adversarial else None
         self.critic_optimizer = self._optimizer(self.critic) if self.critic is not None else None
@@ -81,11 +85,14 @@ class Run:
         return torch.from_numpy(batch[0]).to(self.device), torch.from_numpy(batch[1]).to(self.device)
 
     def start(self) -> None:
-        """Codebooks by k-means on the first latents; wants several frames per code."""
+        """Weights of the model to start from, if any; codebooks by k-means on the first latents, several frames per code."""
+        if self.recipe.start_from is not None:
+            start_weights(self.model.codec, self.recipe.start_from)
+        frames = self.recipe.frames * self.recipe.batch * self.recipe.kmeans_batches
+        for size, step in zip(self.model.quantizer.sizes, self.model.quantizer.steps, strict=True):
+            if frames < size * step:
+                raise VoxzooError(f"{frames // step} vectors are too few to start {size} codes from")
         wavs = [self.segments.batch(KMEANS_FIRST + i)[0] for i in range(self.recipe.kmeans_batches)]
-        frames = self.recipe.frames * self.recipe.batch * len(wavs)
-        if frames < self.recipe.config.codebook_size:
-            raise VoxzooError(f"{frames} frames are too few to start {self.recipe.config.codebook_size} codes from")
         self.model.start_codebooks(torch.from_numpy(np.concatenate(wavs)).to(self.device))
 
     def keep(self, unquantized: float) -> Tensor:
@@ -143,7 +150,8 @@ class Run:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean terms over fixed segments of held-out clips, by the codec as it would be shipped, all streams."""
-        codec = self.model.sync().eval()
+        self.model.eval()
+        codec = self.model.sync()
         sums: dict[str, float] = {}
         for i in range(VALID_BATCHES):
             wav, level = self.tensors(self.valid.batch(i))
@@ -162,7 +170,8 @@ class Run:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "config": self.recipe.config.to_dict(),
+            "name": self.recipe.model,
+            "config": dict(self.recipe.config),
             "step": self.step,
             "minutes": self.minutes,
             "seed": self.seed,
@@ -172,7 +181,7 @@ class Run:
 
     def restore(self, content: dict[str, Any], path: Path) -> None:
         """Takes over a checkpoint's state; refuses one of another architecture or seed."""
-        if content["config"] != self.recipe.config.to_dict() or content["seed"] != self.seed:
+        if content["config"] != dict(self.recipe.config) or content["seed"] != self.seed:
             raise VoxzooError(f"{path} was made with another configuration or seed; choose a new folder or the same ones")
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])

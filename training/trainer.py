@@ -39,6 +39,7 @@ def train(
     precision: str = "auto",
     checkpoint_minutes: float = 4.0,
     cache: str | Path | None = None,
+    start_from: str | Path | None = None,
 ) -> Path:
     """Trains a recipe on the clips of manifests; leaves `config.json` and `model.safetensors` in `out`, which it returns.
 
@@ -51,15 +52,16 @@ def train(
         batch: segments per step, instead of the recipe's; a GPU takes 64 or more.
         precision: "auto", "bf16", "fp16" or "fp32" for the network; losses and quantiser stay in float32.
         cache: where the decoded clips are kept (default: `out`/cache); runs on the same data may share one.
+        start_from: registry name or folder of the model to start from, instead of what the recipe says.
     """
     require_matplotlib()
     check_device(device)
-    chosen = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    chosen = find_recipe(recipe, start_from and str(start_from)) if isinstance(recipe, str) else recipe
     if batch is not None:
         chosen = replace(chosen, batch=batch)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    clips = prepare([Path(path) for path in data], Path(cache) if cache else folder / "cache", chosen.config.sample_rate)
+    clips = prepare([Path(path) for path in data], Path(cache) if cache else folder / "cache", chosen.config["sample_rate"])
     run = Run(chosen, clips, device, seed, precision)
     path = folder / "checkpoint.pt"
     if resume and path.exists():
@@ -70,7 +72,8 @@ def train(
     if max_steps is None and max_minutes is None:
         max_minutes = chosen.minutes
     loop(run, Budget(max_steps, max_minutes), folder, checkpoint_minutes)
-    export_weights(run.model.sync(), folder)
+    run.model.sync()
+    export_weights(chosen.model, chosen.config, run.model.codec, folder)
     return folder
 
 
