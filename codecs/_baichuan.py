@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import ModelError
+from ..core.whisper import STRIDE, Layer, sinusoids
 from ..core.whisper_mel import log_mel, normalise
 
 __all__ = ["DEFAULTS", "Network", "complete", "segment_samples", "token_samples"]
@@ -32,7 +33,6 @@ DEFAULTS: dict[str, Any] = {
     "avg_pooler": 4,
     "codebook_sizes": [8192, 4096, 2048, 1024, 1024, 1024, 1024, 1024],
 }
-STRIDE = 2  # of the second convolution
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,47 +60,6 @@ def token_samples(config: Mapping[str, Any]) -> int:
 def segment_samples(config: Mapping[str, Any]) -> int:
     """Samples that the encoder sees at most."""
     return int(config["max_audio_seconds"] * config["sampling_rate"])
-
-
-def sinusoids(length: int, channels: int) -> Tensor:
-    """Whisper's positions (length, channels): sines, then cosines, of periods from 2 pi to 10000 times that."""
-    steps = torch.log(torch.tensor(10000.0)) / (channels // 2 - 1)
-    angles = torch.arange(length)[:, None] * torch.exp(-steps * torch.arange(channels // 2))[None]
-    return torch.cat([angles.sin(), angles.cos()], 1)
-
-
-class Attention(nn.Module):
-    """Self-attention over the whole segment."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.k_proj = nn.Linear(dim, dim, bias=False)
-        self.v_proj = nn.Linear(dim, dim)
-        self.q_proj = nn.Linear(dim, dim)
-        self.out_proj = nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, N, D) -> (B, N, D)."""
-        q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2) for y in (self.q_proj(x), self.k_proj(x), self.v_proj(x)))
-        return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-
-
-class Layer(nn.Module):
-    """Attention and a feed-forward network, each after a norm and with a shortcut."""
-
-    def __init__(self, dim: int, heads: int, hidden: int) -> None:
-        super().__init__()
-        self.self_attn = Attention(dim, heads)
-        self.self_attn_layer_norm = nn.LayerNorm(dim)
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-        self.final_layer_norm = nn.LayerNorm(dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, N, D) -> (B, N, D)."""
-        x = x + self.self_attn(self.self_attn_layer_norm(x))
-        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
 
 
 class AudioModel(nn.Module):
