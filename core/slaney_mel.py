@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["mel_filters", "mel_spectrogram"]
+__all__ = ["mel_filters", "mel_spectrogram", "to_hz", "to_mel"]
 
 LINEAR = 200.0 / 3  # Hz per mel below 1 kHz
 CORNER = 1000.0 / LINEAR  # the mel at 1 kHz, where the scale turns logarithmic
@@ -39,7 +39,7 @@ def mel_spectrogram(
 @cache
 def mel_filters(rate: int, n_fft: int, mels: int, fmax: float) -> np.ndarray:
     """Triangular bands, each of area 1 over Hz: float32 (mels, 1 + n_fft // 2)."""
-    edges = _hz(np.linspace(0.0, _mel(fmax), mels + 2))
+    edges = to_hz(np.linspace(0.0, to_mel(fmax), mels + 2))
     bins = np.fft.rfftfreq(n_fft, 1.0 / rate)
     widths = np.diff(edges)
     ramps = edges[:, None] - bins
@@ -55,9 +55,11 @@ def _hann(win: int, n_fft: int) -> np.ndarray:
     return np.pad(window, (left, n_fft - win - left)).astype(np.float32)
 
 
-def _mel(hz: float) -> float:
+def to_mel(hz: float) -> float:
+    """Hz to Slaney's mel."""
     return hz / LINEAR if hz < 1000.0 else CORNER + float(np.log(hz / 1000.0)) / STEP
 
 
-def _hz(mel: np.ndarray) -> np.ndarray:
+def to_hz(mel: np.ndarray) -> np.ndarray:
+    """Slaney's mel to Hz."""
     return np.where(mel < CORNER, mel * LINEAR, 1000.0 * np.exp(STEP * (np.maximum(mel, CORNER) - CORNER)))
