@@ -24,9 +24,10 @@ def log_mel(wav: Tensor, mels: int, rate: int = 16000, n_fft: int = 400, hop: in
     return (filters @ spectrum.abs() ** 2).clamp(min=FLOOR).log10()
 
 
-def normalise(log: Tensor) -> Tensor:
-    """log_mel (B, mels, N) -> what Whisper's encoder takes, each clip by its own largest value."""
-    return (torch.maximum(log, log.amax((1, 2), keepdim=True) - RANGE) + 4.0) / 4.0
+def normalise(log: Tensor, largest: Tensor | None = None) -> Tensor:
+    """log_mel (B, mels, N) -> what Whisper's encoder takes, by the clip's own largest value or one given (B, 1, 1 or N)."""
+    largest = log.amax((1, 2), keepdim=True) if largest is None else largest
+    return (torch.maximum(log, largest - RANGE) + 4.0) / 4.0
 
 
 def whisper_mel(wav: Tensor, mels: int, rate: int = 16000, n_fft: int = 400, hop: int = 160) -> Tensor:

@@ -8,6 +8,7 @@ from .entries import (
     dac,
     encodec,
     focalcodec,
+    glm4voice,
     higgs,
     mimi,
     neucodec,
@@ -41,4 +42,5 @@ ENTRIES: tuple[Entry, ...] = (
     *xcodec2.ENTRIES,
     *neucodec.ENTRIES,
     *soundstream.ENTRIES,
+    *glm4voice.ENTRIES,
 )
