@@ -13,15 +13,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from .errors import MissingExtraError, ModelError
+from .wavlm_attention import with_lean_attention
 
-__all__ = ["architecture", "backbone", "without_weight_norm"]
+__all__ = ["architecture", "backbone", "first_layers", "without_weight_norm"]
 
 # What shapes a network, with the defaults of `transformers`: those of the base models.
 _COMMON: dict[str, Any] = {
@@ -90,6 +91,25 @@ def backbone(config: Mapping[str, Any]) -> nn.Module:
     for module in network.modules():
         if is_parametrized(module, "weight"):
             remove_parametrizations(module, "weight")
+    return network
+
+
+def first_layers(config: Mapping[str, Any], layers: int) -> nn.Module:
+    """The network as in `backbone` up to a layer: its `last_hidden_state` is what `hidden_states[layers]` is of the whole one.
+
+    Where the norm comes first in a layer, one more follows the last; the network has it only when all layers are asked for.
+    Raises `ModelError` for more layers than there are.
+    """
+    settings = architecture(config)
+    most = settings["num_hidden_layers"]
+    if not isinstance(most, int) or not 0 <= layers <= most:
+        raise ModelError(f"layer {layers} of a backbone of {most}; expected 0, the input of the first, to {most}")
+    network = backbone({**settings, "num_hidden_layers": layers})
+    encoder = cast(nn.Module, network.encoder)
+    if settings["do_stable_layer_norm"] and layers < most:
+        encoder.layer_norm = nn.Identity()
+    if settings["model_type"] == "wavlm":
+        with_lean_attention(encoder)
     return network
 
 
