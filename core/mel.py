@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from . import slaney_mel
 from .errors import ModelError
 
-__all__ = ["LogMel"]
+__all__ = ["LogMel", "Mel"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,11 @@ class LogMel:
         """Length law."""
         return samples // self.hop + int(self.centred)
 
+    def differences(self, other: LogMel) -> str:
+        """Where another front end's constants are other ones: "hop 256, not 160"."""
+        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
+        return ", ".join(f"{name} {mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs)
+
     def filters(self) -> np.ndarray:
         """float32 (M, 1 + n_fft // 2)."""
         return _filters(self.sample_rate, self.n_fft, self.bands, self.fmin, self.fmax, self.scale, self.unit_area)
@@ -136,3 +141,16 @@ def _htk_mel(hz: float) -> float:
 
 def _htk_hz(mel: np.ndarray) -> np.ndarray:
     return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+
+
+@dataclass(frozen=True)
+class Mel:
+    """Log-mel frames and what they were made with.
+
+    Attributes:
+        frames: float32 (B, M, F).
+        front: the constants.
+    """
+
+    frames: Tensor
+    front: LogMel

@@ -388,6 +388,9 @@ def test_schedule() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_are_consistent(name: str) -> None:
     recipe = find_recipe(name)
+    if recipe.trainee != "codec":
+        assert recipe.frames * recipe.config["mel"]["hop"] >= 4 * max(size for size, _, _ in recipe.resolutions)
+        return
     facts = entry(name).facts
     assert sum(chance for _, chance in recipe.keep) == pytest.approx(1)
     assert max(streams for streams, _ in recipe.keep) == facts.streams

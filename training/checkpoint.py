@@ -6,15 +6,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import WeightsError
-from ..core.registry import entry, model_class
 from ..core.weights import save_folder
-from .codec import Trainable
+from .trainees import TRAINEES
 
 
 def random_state() -> dict[str, Any]:
@@ -68,12 +67,8 @@ def export_checkpoint(path: Path, folder: Path) -> None:
     """The weight folder of a run as far as its checkpoint goes."""
     content = load_checkpoint(path)
     name, config, model = content.get("name", "vox-rvq-16k"), content["config"], content["model"]  # once there was but one
-    family = model_class(entry(name))
-    codec = family.build(config)
-    codec.load_state_dict({key.removeprefix("codec."): value for key, value in model.items() if key.startswith("codec.")})
-    streams = len(family.shape(config)["codebook_sizes"])
-    cast(Trainable, codec).set_codebooks([model[f"quantizer.layers.{k}._codebook.embed"][0] for k in range(streams)])
-    export_weights(name, config, codec, folder)
+    trainee = TRAINEES[content.get("trainee", "codec")]
+    export_weights(name, config, trainee.exported(name, config, model), folder)
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

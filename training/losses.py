@@ -1,4 +1,4 @@
-"""Losses of the acoustic codec: log-mel and compressed spectra at a few resolutions, and Bark-band loudness.
+"""Losses of codecs and vocoders: log-mel and compressed spectra at a few resolutions, and Bark-band loudness.
 
 Each resolution's STFT is taken once and shared by all terms. `LoudnessLoss` follows the perceptual model of ITU-T P.862
 (Bark bands, Zwicker loudness with the threshold in quiet, added sound counted more than missing sound) in a form that
@@ -8,6 +8,7 @@ has a gradient; a codec trained with it is tuned to measures of that kind, which
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 SPEECH_DB = 79.0  # sound pressure level the active speech is brought to before loudness is taken, as in P.862
 LOUDNESS_FFT = 512  # samples: 32 ms, as in P.862
+Sizes = Sequence[tuple[int, int, int]]  # of each resolution: window and hop in samples, mel bands
+SIZES: Sizes = ((1024, 256, 80), (512, 256, 64), (256, 128, 32))
 SMALL = 1e-9  # added to powers before a root: -90 dBFS
 
 
@@ -63,20 +66,22 @@ class Resolution(nn.Module):
         """Natural log of the mel magnitudes, floored at -90 dBFS."""
         return 0.5 * torch.log(power @ self.filters + 1e-9)
 
-    def forward(self, got: Tensor, want: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Sounds (B, T) -> the terms, and both power spectra (B, M, F)."""
+    def forward(self, got: Tensor, want: Tensor, phase: bool = True) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Sounds (B, T) -> the terms, that with phase if wanted, and both power spectra (B, M, F)."""
         bent, powers, mels = [], [], []
         for wav in (got, want):
             spec = spectrum(wav, self.window, self.hop)
             power = spec.real.square() + spec.imag.square()
-            bent.append(torch.view_as_real(spec) * ((power + SMALL) ** -0.35)[..., None])
+            if phase:
+                bent.append(torch.view_as_real(spec) * ((power + SMALL) ** -0.35)[..., None])
             powers.append(power)
             mels.append(self.mel(power))
         terms = {
             "mel": F.l1_loss(mels[0], mels[1]),
             "magnitude": F.l1_loss((powers[0] + SMALL) ** 0.15, (powers[1] + SMALL) ** 0.15),
-            "complex": F.l1_loss(bent[0], bent[1]),
         }
+        if phase:
+            terms["complex"] = F.l1_loss(bent[0], bent[1])
         return terms, powers[0], powers[1]
 
 
@@ -130,25 +135,26 @@ def power_mean(x: Tensor, p: float) -> Tensor:
 
 
 class CodecLoss(nn.Module):
-    """All reconstruction terms on (B, T) sounds; gives their weighted sum and each term's value."""
+    """The reconstruction terms that have a weight, on (B, T) sounds; gives their weighted sum and each term's value."""
 
-    def __init__(self, weights: LossWeights, sample_rate: int = 16000) -> None:
+    def __init__(self, weights: LossWeights, sample_rate: int = 16000, sizes: Sizes = SIZES) -> None:
         super().__init__()
         self.weights = weights
-        sizes = ((1024, 256, 80), (512, 256, 64), (256, 128, 32))
         self.resolutions = nn.ModuleList(Resolution(n, hop, mels, sample_rate) for n, hop, mels in sizes)
         self.loudness = LoudnessLoss(LOUDNESS_FFT, sample_rate)
 
     def forward(self, got: Tensor, want: Tensor, level: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """got, want (B, T), level (B,) the active speech's RMS -> the weighted sum, and each term."""
-        terms = {name: got.new_zeros(()) for name in ("mel", "magnitude", "complex", "loudness")}
-        for resolution in self.resolutions:
-            found, power_got, power_want = resolution(got, want)
-            for name, value in found.items():
-                terms[name] = terms[name] + value
-            if power_got.shape[-1] == LOUDNESS_FFT // 2 + 1:
-                terms["loudness"] = self.loudness(power_got, power_want, level)
         w = self.weights
         parts = {"mel": w.mel, "magnitude": w.magnitude, "complex": w.complex, "loudness": w.loudness}
+        parts = {name: weight for name, weight in parts.items() if weight}
+        terms = {name: got.new_zeros(()) for name in parts}
+        for resolution in self.resolutions:
+            found, power_got, power_want = resolution(got, want, w.complex > 0)
+            for name, value in found.items():
+                if name in parts:
+                    terms[name] = terms[name] + value
+            if w.loudness and power_got.shape[-1] == LOUDNESS_FFT // 2 + 1:
+                terms["loudness"] = self.loudness(power_got, power_want, level)
         total = torch.stack([weight * terms[name] for name, weight in parts.items()]).sum()
         return total, terms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,16 @@ import torch
 from torch import Tensor
 
 from ..core.errors import VoxzooError
-from ..core.registry import entry, model_class
 from .checkpoint import parameter_groups
-from .codec import CodecTraining
 from .data import Clips, Segments, SegmentSettings, held_out
 from .discriminator import Discriminator
 from .recipes import Recipe
 from .schedule import rate_factor
-from .start import start_weights
+from .trainees import TRAINEES
 
 VALID_BATCHES = 4
-KMEANS_FIRST = 2 * 10**9  # index of the first batch the codebooks start from: out of reach of any run's steps
+START_FIRST = 2 * 10**9  # index of the first batch the trainee starts from: out of reach of any run's steps
+Batch = tuple[Tensor, Tensor]  # wav (B, T), level (B,)
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -38,18 +38,18 @@ def pick_precision(precision: str, device: str) -> str:
 
 
 class Ahead:
-    """Makes batch i+1 on a thread while batch i is used: keeps a GPU from waiting."""
+    """Makes the next batches on threads while one is used: keeps a GPU from waiting."""
 
-    def __init__(self, segments: Segments) -> None:
-        self.segments = segments
-        self.pool = ThreadPoolExecutor(1)
-        self.pending: dict[int, Future[tuple[np.ndarray, np.ndarray]]] = {}
+    def __init__(self, make: Callable[[int], Batch], depth: int = 6, threads: int = 3) -> None:
+        self.make, self.depth = make, depth
+        self.pool = ThreadPoolExecutor(threads)
+        self.pending: dict[int, Future[Batch]] = {}
 
-    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `Segments.batch`."""
-        ready = self.pending.pop(index, None) or self.pool.submit(self.segments.batch, index)
-        self.pending = {index + 1: self.pool.submit(self.segments.batch, index + 1)}
-        return ready.result()
+    def __call__(self, index: int) -> Batch:
+        """What `make` makes of the index."""
+        wanted = range(index, index + self.depth)
+        self.pending = {i: self.pending.get(i) or self.pool.submit(self.make, i) for i in wanted}
+        return self.pending.pop(index).result()
 
 
 class Run:
@@ -59,17 +59,15 @@ class Run:
         torch.manual_seed(seed)
         self.recipe, self.device, self.seed = recipe, device, seed
         self.precision = pick_precision(precision, device)
-        family = model_class(entry(recipe.model))
-        shape = family.shape(recipe.config)
-        hop = int(shape["sample_rate"] / max(shape["frame_rates"]))
-        settings = SegmentSettings(recipe.frames * hop, recipe.batch)
+        self.model = TRAINEES[recipe.trainee].of(recipe).to(device)
+        settings = SegmentSettings(recipe.frames * self.model.hop, recipe.batch)
         train, valid = held_out(clips, recipe.boost)
-        segments = Segments(clips, settings, train, seed)
-        self.segments: Segments | Ahead = Ahead(segments) if torch.device(device).type == "cuda" else segments
+        self.segments = Segments(clips, settings, train, seed)
         self.valid = Segments(clips, settings, valid, seed + 1)
-        self.model = CodecTraining(family, recipe).to(device)
-        self.optimizer = self._optimizer(self.model.codec)
-        self.critic = Discriminator().to(device) if recipe.adversarial else None
+        self.cuda = torch.device(device).type == "cuda"
+        self.batches: Callable[[int], Batch] = Ahead(self._batch) if self.cuda else self._batch
+        self.optimizer = self._optimizer(self.model.trained)
+        self.critic = Discriminator(periods=recipe.critic_periods).to(device) if recipe.adversarial else None
         self.critic_optimizer = self._optimizer(self.critic) if self.critic is not None else None
         self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.precision == "fp16")
         self.step = 0
@@ -78,48 +76,43 @@ class Run:
 
     def _optimizer(self, module: torch.nn.Module) -> torch.optim.Optimizer:
         r = self.recipe
-        return torch.optim.AdamW(parameter_groups(module, r.weight_decay), lr=r.learning_rate, betas=r.betas)
+        groups = parameter_groups(module, r.weight_decay)
+        return torch.optim.AdamW(groups, lr=r.learning_rate, betas=r.betas, fused=self.cuda)
 
-    def tensors(self, batch: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+    def _batch(self, index: int) -> Batch:
+        wav, level = map(torch.from_numpy, self.segments.batch(index))
+        return (wav.pin_memory(), level.pin_memory()) if self.cuda else (wav, level)
+
+    def put(self, batch: Batch) -> Batch:
         """wav (B, T) and level (B,) on the device."""
-        return torch.from_numpy(batch[0]).to(self.device), torch.from_numpy(batch[1]).to(self.device)
+        return batch[0].to(self.device, non_blocking=True), batch[1].to(self.device, non_blocking=True)
 
     def start(self) -> None:
-        """Weights of the model to start from, if any; codebooks by k-means on the first latents, several frames per code."""
-        if self.recipe.start_from is not None:
-            start_weights(self.model.codec, self.recipe.start_from)
-        frames = self.recipe.frames * self.recipe.batch * self.recipe.kmeans_batches
-        for size, step in zip(self.model.quantizer.sizes, self.model.quantizer.steps, strict=True):
-            if frames < size * step:
-                raise VoxzooError(f"{frames // step} vectors are too few to start {size} codes from")
-        wavs = [self.segments.batch(KMEANS_FIRST + i)[0] for i in range(self.recipe.kmeans_batches)]
-        self.model.start_codebooks(torch.from_numpy(np.concatenate(wavs)).to(self.device))
-
-    def keep(self, unquantized: float) -> Tensor:
-        """Streams kept for each clip of this step (B,); 0, with this probability, is the latent unquantised."""
-        streams, chances = zip(*self.recipe.keep, strict=True)
-        rng = np.random.default_rng((self.seed, self.step, 1))
-        kept = rng.choice(streams, self.recipe.batch, p=chances)
-        kept[rng.random(self.recipe.batch) < unquantized] = 0
-        return torch.from_numpy(kept).to(self.device)
+        """What the trainee makes of the data before its first step."""
+        self.model.start(lambda i: self.put(self._batch(START_FIRST + i))[0])
 
     def train_step(self, done: float) -> dict[str, Tensor]:
         """One update; `done` is the share of the run that is over. Gives the terms of the loss."""
         r = self.recipe
         factor = rate_factor(self.step, done, r.warmup_steps, r.decay_from)
         self._set_rate(r.learning_rate * factor)
-        wav, level = self.tensors(self.segments.batch(self.step))
-        dtype = PRECISIONS[self.precision]
-        with torch.autocast(torch.device(self.device).type, dtype, enabled=dtype != torch.float32):
-            got, commitment = self.model(wav, self.keep(r.unquantized * factor))
-        total, terms = self.model.losses(wav, level, got, commitment)
+        wav, level = self.put(self.batches(self.step))
+        with self._cast():
+            got, own = self.model.attempt(wav, np.random.default_rng((self.seed, self.step, 1)), factor)
+        total, terms = self.model.losses(wav, level, got, own)
         if self.critic is not None and done >= r.adversarial_from:
             terms["critic"] = self._critic_step(self.critic, got, wav)
-            terms["adversarial"], terms["matching"] = self.critic.generator_loss(got.float(), wav)
+            with self._cast():
+                terms["adversarial"], terms["matching"] = self.critic.generator_loss(got.float(), wav)
             total = total + r.adversarial_weight * terms["adversarial"] + r.matching_weight * terms["matching"]
         terms["gradient"] = self._update(total)
         self.step += 1
         return {name: value.detach() for name, value in terms.items()}
+
+    def _cast(self) -> torch.autocast:
+        """The run's precision."""
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(torch.device(self.device).type, dtype, enabled=dtype != torch.float32)
 
     def _set_rate(self, rate: float) -> None:
         for optimizer in (self.optimizer, self.critic_optimizer):
@@ -131,14 +124,18 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.codec.parameters(), self.recipe.clip)
-        if self.scaler.is_enabled() or torch.isfinite(norm):  # a bad batch is passed over, not learnt from
+        norm = torch.nn.utils.clip_grad_norm_(self.model.trained.parameters(), self.recipe.clip)
+        # a bad batch is passed over, not learnt from; a fused optimiser looks for itself, so that nothing waits for a GPU
+        if self.cuda and not self.scaler.is_enabled():
+            self.optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
+        if self.cuda or torch.isfinite(norm):
             self.scaler.step(self.optimizer)
         self.scaler.update()
         return norm
 
     def _critic_step(self, critic: Discriminator, got: Tensor, want: Tensor) -> Tensor:
-        loss = critic.critic_loss(got.float(), want)
+        with self._cast():
+            loss = critic.critic_loss(got.float(), want)
         critic.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(critic.parameters(), self.recipe.clip)
@@ -149,13 +146,12 @@ class Run:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Mean terms over fixed segments of held-out clips, by the codec as it would be shipped, all streams."""
+        """Mean terms over fixed segments of held-out clips, by the network as it would be shipped."""
         self.model.eval()
-        codec = self.model.sync()
         sums: dict[str, float] = {}
         for i in range(VALID_BATCHES):
-            wav, level = self.tensors(self.valid.batch(i))
-            for name, value in self.model.loss(codec.decode(codec.encode(wav)), wav, level)[1].items():
+            wav, level = self.put(tuple(map(torch.from_numpy, self.valid.batch(i))))  # type: ignore[arg-type]
+            for name, value in self.model.validate(wav, level).items():
                 sums[name] = sums.get(name, 0.0) + float(value) / VALID_BATCHES
         self.model.train()
         return sums
@@ -171,6 +167,7 @@ class Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "name": self.recipe.model,
+            "trainee": self.recipe.trainee,
             "config": dict(self.recipe.config),
             "step": self.step,
             "minutes": self.minutes,

@@ -61,7 +61,7 @@ def train(
         chosen = replace(chosen, batch=batch)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    clips = prepare([Path(path) for path in data], Path(cache) if cache else folder / "cache", chosen.config["sample_rate"])
+    clips = prepare([Path(path) for path in data], Path(cache) if cache else folder / "cache", chosen.sample_rate)
     run = Run(chosen, clips, device, seed, precision)
     path = folder / "checkpoint.pt"
     if resume and path.exists():
@@ -72,8 +72,7 @@ def train(
     if max_steps is None and max_minutes is None:
         max_minutes = chosen.minutes
     loop(run, Budget(max_steps, max_minutes), folder, checkpoint_minutes)
-    run.model.sync()
-    export_weights(chosen.model, chosen.config, run.model.codec, folder)
+    export_weights(chosen.model, chosen.config, run.model.shipped(), folder)
     return folder
 
 
@@ -86,7 +85,9 @@ def loop(run: Run, budget: Budget, folder: Path, checkpoint_minutes: float) -> N
     while not budget.spent(run.step, run.minutes):
         terms = run.train_step(budget.done(run.step, run.minutes))
         run.minutes = (time.monotonic() - began) / 60
-        sums = {name: sums.get(name, torch.zeros(())) + value.cpu() for name, value in terms.items()}
+        sums = {
+            name: sums[name] + value if name in sums else value for name, value in terms.items()
+        }  # where they are: no waiting
         summed += 1
         if bar is not None:
             bar.update(1)
