@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import ModelError
-from ._s3 import Linear
+from ..core.packed import Linear
 
 __all__ = ["CHUNK", "DEFAULTS", "ChunkEncoder", "State", "Whole", "complete", "positions"]
 
