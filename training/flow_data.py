@@ -1,7 +1,7 @@
 """What a flow is trained on: tokens and log-mel frames of every clip, held on the device, and seeded batches cut from them.
 
 Tokens are made once, of whole clips, and kept beside the decoded clips under the tokenizer's fingerprint. Mels are made anew
-at each start, of clips brought to one level. A batch is a handful of numbers, drawn on the host; cutting it is the device's work.
+at each start, of clips brought to one level. A batch is a handful of numbers drawn on the host; the device cuts it.
 """
 
 from __future__ import annotations
@@ -52,20 +52,18 @@ def read_speakers(manifests: Sequence[Path], folder: Path) -> list[str]:
     return [known.get(clip["path"], f"clip {i}") for i, clip in enumerate(clips)]
 
 
-def check_tokenizer(tokenizer: Model, frame_hop: int) -> int:
-    """Frames of `frame_hop` samples per token. Raises `ModelError` for tokens that do not come at one whole rate of them."""
+def check_tokenizer(tokenizer: Model, sample_rate: int, frame_hop: int) -> int:
+    """Frames of `frame_hop` samples at `sample_rate` per token. Raises `ModelError` for tokens that do not come at one whole rate of them."""
     facts = tokenizer.facts
     if len(facts.frame_rates) != 1:
         raise ModelError(f"{facts.name} has {len(facts.frame_rates)} streams; this flow takes tokens of one")
-    frames = facts.sample_rate / facts.frame_rates[0] / frame_hop
+    frames = sample_rate / facts.frame_rates[0] / frame_hop
     if frames.denominator != 1:
-        raise ModelError(
-            f"a token of {facts.name} lasts {float(frames):g} frames of {frame_hop} samples; wanted a whole number"
-        )
+        raise ModelError(f"a token of {facts.name} lasts {float(frames):g} frames of {frame_hop} samples, no whole number")
     return int(frames)
 
 
-def tokenize(clips: Clips, tokenizer: Model, cache: Path) -> list[np.ndarray]:
+def tokenize(clips: Clips, sample_rate: int, tokenizer: Model, cache: Path) -> list[np.ndarray]:
     """Tokens int32 (N,) of every clip, from `cache` where they lie there already."""
     path = cache / f"tokens-{tokenizer.fingerprint[:16]}.npz"
     if path.exists():
@@ -73,13 +71,12 @@ def tokenize(clips: Clips, tokenizer: Model, cache: Path) -> list[np.ndarray]:
         if len(saved["counts"]) == len(clips.lengths):
             return np.split(saved["codes"], np.cumsum(saved["counts"])[:-1])
     log.info("tokenizing %d clips with %s", len(clips.lengths), tokenizer.facts.name)
-    rate = tokenizer.facts.sample_rate
     out: dict[int, np.ndarray] = {}
     group: list[int] = []
     for clip in [*np.argsort(clips.lengths, kind="stable").tolist(), None]:
-        if clip is None or (group and (len(group) + 1) * clips.lengths[clip] > TOGETHER * rate):
+        if clip is None or (group and (len(group) + 1) * clips.lengths[clip] > TOGETHER * sample_rate):
             wavs = [torch.from_numpy(clips.cut(i, 0, int(clips.lengths[i]))).to(tokenizer.device) for i in group]
-            tokens = tokenizer.encode(wavs, rate)
+            tokens = tokenizer.encode(wavs, sample_rate)
             codes = torch.as_tensor(tokens.codes[0]).cpu().numpy().astype(np.int32)
             out |= {i: row[: int(count)] for i, row, count in zip(group, codes, tokens.frames[:, 0], strict=True)}
             group = []
@@ -150,7 +147,7 @@ class Cuts:
         self.first = np.searchsorted(owner[self.order], owner)
 
     def draw(self, index: int) -> tuple[np.ndarray, ...]:
-        """Starts (in tokens, from the bank's beginning) and lengths of the cuts; starts (in frames) and lengths of the references."""
+        """Starts and lengths of the cuts, in tokens from the bank's beginning; those of the references, in frames."""
         rng = np.random.default_rng((self.seed, index))
         counts, rate = self.bank.counts, self.bank.frames_per_token
         clip = np.searchsorted(self.chances, rng.random(self.size)).clip(max=len(counts) - 1)

@@ -145,7 +145,7 @@ class FlowRun:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Mean terms over fixed cuts of held-out clips by the averaged weights; `mel` is the mean distance of sampled log-mels."""
+        """Mean terms over fixed cuts of held-out clips by the averaged weights; `mel`: how far sampled log-mels are off."""
         sums: dict[str, Tensor] = {}
         generator = torch.Generator(self.device).manual_seed(self.seed)
         for i in range(VALID_BATCHES):
@@ -228,7 +228,7 @@ def train_flow(
     clips = prepare(manifests, kept, front.sample_rate)
     model = load(str(tokenizer), device=device)
     recipe = replace(recipe, config=fitted(recipe.config, model, front))
-    tokens = tokenize(clips, model, kept)
+    tokens = tokenize(clips, front.sample_rate, model, kept)
     del model
     bank = fill(clips, tokens, front, recipe.config.stack, recipe.config.frames_per_token, device)
     train, valid = held_out(clips, recipe.boost)
@@ -257,7 +257,7 @@ def fitted(config: FlowConfig, tokenizer: Model, front: LogMel) -> FlowConfig:
         mel=front.to_dict(),
         bands=front.bands,
         stack=stack,
-        frames_per_token=check_tokenizer(tokenizer, front.hop * stack),
+        frames_per_token=check_tokenizer(tokenizer, front.sample_rate, front.hop * stack),
     )
 
 
