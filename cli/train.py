@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from ..core.errors import VoxzooError
@@ -13,7 +14,7 @@ from ..core.errors import VoxzooError
 def add(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser("train", help="train one of our small models", description="Train one of our small models.")
-    parser.add_argument("recipe", metavar="RECIPE", help="the model to train, such as vox-rvq-16k")
+    parser.add_argument("recipe", metavar="RECIPE", help="the model to train, such as vox-rvq-16k; or units")
     parser.add_argument(
         "--data", nargs="+", required=True, metavar="MANIFEST", help="JSON lines with `path` or `audio_filepath`"
     )
@@ -31,6 +32,15 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--precision", default="auto", metavar="P", help="auto, fp32, bf16 or fp16 (default: auto)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
     parser.add_argument("--cache", metavar="DIR", help="where the decoded clips are kept (default: RUN/cache)")
+    units = parser.add_argument_group("of the recipe `units`, k-means on the features of a backbone")
+    units.add_argument(
+        "--backbone", metavar="B", help="mfcc, logmel, a folder, file or hf:OWNER/REPO, or units (default: mfcc)"
+    )
+    units.add_argument("--layer", type=int, metavar="L", help="whose output is quantised (default: 0, the input of the first)")
+    units.add_argument("--clusters", type=_positive(int), metavar="K", help="codewords (default: 100)")
+    units.add_argument("--frames", type=_positive(int), metavar="N", help="at most so many are learnt from (default: 1000000)")
+    flow = parser.add_argument_group("of the recipe `vox-flow-16k`")
+    flow.add_argument("--tokenizer", metavar="MODEL", help="whose tokens it learns to speak: a name or a folder")
     parser.set_defaults(run=run)
 
 
@@ -41,6 +51,12 @@ def run(args: argparse.Namespace) -> int:
     for manifest in args.data:
         if not os.path.isfile(manifest):
             raise VoxzooError(f"no manifest {manifest!r}; expected a file of JSON lines with `path` or `audio_filepath`")
+    if args.recipe == "units":
+        return _units(args)
+    _unused(args, UNITS_ONLY)
+    if args.recipe == "vox-flow-16k":
+        return _flow(args)
+    _unused(args, ("tokenizer",))
     from ..core.loading import check_device
     from ..training.trainer import train
 
@@ -62,6 +78,66 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"{folder}: trained; try `voxzoo encode IN.wav -m {folder} -o OUT.safetensors`")
     return 0
+
+
+UNITS_ONLY = ("backbone", "layer", "clusters", "frames")
+STEPS_ONLY = ("start_from", "steps", "minutes")
+
+
+def _units(args: argparse.Namespace) -> int:
+    """k-means on the features of a backbone."""
+    _unused(args, STEPS_ONLY)
+    if not args.resume and os.path.exists(os.path.join(args.output, "model.safetensors")):
+        raise VoxzooError(f"{args.output!r} holds units already; add --resume to learn them anew, or name another folder")
+    from ..training.units import KMeansSettings, train_units
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = {"clusters": args.clusters, "frames": args.frames, "batch": args.batch}
+    settings = KMeansSettings(**{key: value for key, value in given.items() if value is not None})
+    folder = train_units(
+        args.backbone or "mfcc",
+        args.layer or 0,
+        args.data,
+        args.output,
+        settings,
+        device=args.device,
+        seed=args.seed,
+        cache=args.cache,
+        resume=args.resume,
+    )
+    print(f"{folder}: learnt; try `voxzoo encode IN.wav -m {folder} -o OUT.safetensors`")
+    return 0
+
+
+def _flow(args: argparse.Namespace) -> int:
+    """Flow matching from the tokens of another model."""
+    _unused(args, ("start_from",))
+    from ..training.flow_run import train_flow
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    folder = train_flow(
+        args.data,
+        args.output,
+        args.tokenizer or "vox-s3-16k",
+        resume=args.resume,
+        device=args.device,
+        max_steps=args.steps,
+        max_minutes=args.minutes,
+        seed=args.seed,
+        batch=args.batch,
+        precision=args.precision,
+        cache=args.cache,
+    )
+    print(f"{folder}: trained; the flow of the tokens of {args.tokenizer or 'vox-s3-16k'}")
+    return 0
+
+
+def _unused(args: argparse.Namespace, names: Sequence[str]) -> None:
+    """Raise for an option that is of no use to the recipe."""
+    given = [name for name in names if getattr(args, name) is not None]
+    if given:
+        options = ", ".join("--from" if name == "start_from" else f"--{name}" for name in given)
+        raise VoxzooError(f"the recipe {args.recipe!r} has no use for {options}; leave it out")
 
 
 def _positive(kind: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import WeightsError
+from ..core.fetching import cache_folder
 from ..core.registry import Entry, entry
 from ..core.weights import bundled_folder, check_sha256
 from ._common import add_json_option, print_json
@@ -40,7 +41,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"{data['model']}: {data['unpublished']}")
         return 0
     else:
-        print(f"{data['model']}: weights of {data['repo']} ({data['licence']}), revision {data['revision']}")
+        revision = f", revision {data['revision']}" if data["revision"] else ""
+        print(f"{data['model']}: weights of {data['repo']} ({data['licence']}){revision}")
+        if data["gated"]:
+            print(f"They are given on request alone: {data['gated']}")
     for file in data["files"]:
         print(f"\n{file['file']}")
         for key in ("url", "sha256", "put", "here", "state"):
@@ -64,9 +68,8 @@ def report(item: Entry) -> dict[str, Any]:
         own = put if root and put.is_dir() else bundled_folder(item.name)
         files = [_file(name, None, None, None, own / name) for name in OWN_FILES]
     else:
-        url = f"https://huggingface.co/{published.repo}/resolve/{published.revision}"
         files = [
-            _file(name, f"{url}/{published.path(name)}", digest, str(put / name), _found(item, put, name))
+            _file(name, published.url(name), digest, str(put / name), _found(item, put, name))
             for name, digest in published.files.items()
         ]
     return {
@@ -76,6 +79,7 @@ def report(item: Entry) -> dict[str, Any]:
         "licence": item.facts.weights_licence,
         "repo": published and published.repo,
         "revision": published and published.revision,
+        "gated": published.gated if published else "",
         "files": files,
     }
 
@@ -97,6 +101,9 @@ def _found(item: Entry, put: Path, name: str) -> Path | None:
     """The file in `$VOXZOO_WEIGHTS`, or in the hub's cache; nothing is fetched."""
     if (put / name).is_file():
         return put / name
+    if item.weights is not None and (item.weights.urls or item.weights.gated):
+        fetched = cache_folder() / "models" / item.name / name
+        return fetched if fetched.is_file() else None
     if item.weights is None or importlib.util.find_spec("huggingface_hub") is None:
         return None
     from huggingface_hub import try_to_load_from_cache

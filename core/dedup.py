@@ -53,7 +53,9 @@ def _row(codes: Any) -> Any:
     """Whole numbers (N,)."""
     if isinstance(codes, Tokens):
         if len(codes) != 1 or len(codes.codes) != 1:
-            raise TokensError(f"tokens of {len(codes)} clips in {len(codes.codes)} streams; expected one clip (tokens[i]) of one")
+            raise TokensError(
+                f"tokens of {len(codes)} clips in {len(codes.codes)} streams; expected one clip (tokens[i]) of one"
+            )
         codes = codes.codes[0][0]
     if not hasattr(codes, "unique_consecutive"):  # as torch's tensors have, which this need not import
         codes = np.asarray(codes, dtype=None if len(codes) else np.int64)

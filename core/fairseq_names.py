@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .errors import WeightsError
-from .inert import Inert, harmless
+from .inert import Inert, PlainDict, harmless
 from .weights import read_checkpoint, read_state
 
 __all__ = ["backbone_state", "read_backbone_file", "read_inert", "told"]
@@ -44,6 +44,7 @@ KNOWN = (
     "builtins.list",
     "builtins.int",
 )
+DICTS = (".AttributeDict", ".defaultdict")  # classes among them that are dicts
 # Of use in training alone, in files of fairseq, s3prl, torchaudio and transformers.
 TRAINING_ONLY = re.compile(
     r"(mask_emb|masked_spec_embed|label_embs_concat|final_proj\.|quantizer\.|project_q\.|project_hid\.|aux\.|lm_head\.|w2v_encoder\.proj"
@@ -107,8 +108,8 @@ def _of_torchaudio(key: str, value: Tensor) -> dict[str, Tensor]:
 
 
 def told(content: Mapping[Any, Any], kind: str) -> dict[str, Any]:
-    """What a checkpoint of fairseq, s3prl or WavLM's own code tells of its model: as far as it does, `normalize`, whether it takes
-    sound of zero mean and unit variance, and `backbone`, as `architecture` of `core/ssl.py` takes it.
+    """What a checkpoint of fairseq, s3prl or WavLM's own code tells of its model, as far as it does: `normalize`, whether it
+    takes sound of zero mean and unit variance, and `backbone`, as `architecture` of `core/ssl.py` takes it.
     """
     found: dict[str, Any] = {}
     for place in (("cfg", "task"), ("task_cfg",), ("args",), ("cfg",)):
@@ -182,7 +183,9 @@ def read_backbone_file(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     if path.suffix == ".safetensors":
         return backbone_state(read_state(path)), {}
     content = read_inert(path)
-    state = next((content[key] for key in ("model", "model_weight", "state_dict") if isinstance(content.get(key), dict)), content)
+    state = next(
+        (content[key] for key in ("model", "model_weight", "state_dict") if isinstance(content.get(key), dict)), content
+    )
     tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{str(path)!r} holds no tensors of a speech backbone")
@@ -197,7 +200,7 @@ def read_inert(path: Path) -> dict[Any, Any]:
     allowed: list[Any] = []
     for name in _named(path):
         if harmless(name, KNOWN) and name != "collections.OrderedDict":  # which torch.load reads as it is
-            allowed.append((Inert.called(name), name))
+            allowed.append(((PlainDict if name.endswith(DICTS) else Inert).called(name), name))
     with torch.serialization.safe_globals(allowed):
         content = read_checkpoint(path)
     if not isinstance(content, dict):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Inert", "harmless"]
+__all__ = ["Inert", "PlainDict", "harmless"]
 
 
 class Inert:
@@ -25,7 +25,7 @@ class Inert:
 
     name = ""
 
-    def __new__(cls, *args: Any, **_: Any) -> Inert:
+    def __new__(cls, *args: Any, **_: Any) -> Inert:  # noqa: D102
         made = super().__new__(cls)
         made.args, made.state, made.items = args, None, []
         return made
@@ -58,6 +58,18 @@ class Inert:
     def called(cls, name: str) -> type[Inert]:
         """A class of its own for objects of this name, as unpicklers want one."""
         return type("Inert", (cls,), {"name": name})
+
+
+class PlainDict:
+    """In place of a class derived from dict: makes a dict."""
+
+    def __new__(cls, *args: Any, **_: Any) -> dict[Any, Any]:  # type: ignore[misc]  # noqa: D102
+        return {}
+
+    @classmethod
+    def called(cls, name: str) -> type[PlainDict]:
+        """A class of its own, as unpicklers want one."""
+        return type(name.rpartition(".")[2], (cls,), {})
 
 
 def harmless(name: str, known: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ import pickle
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -52,7 +52,9 @@ def read_centers(path: Path, width: int | None = None) -> np.ndarray:
     """
     found = _array(path) if path.suffix in (".npy", ".npz") else _codewords(read_pickle(path))
     if found is None:
-        raise WeightsError(f"{str(path)!r} holds no codewords of k-means; expected an estimator with cluster_centers_, or an array")
+        raise WeightsError(
+            f"{str(path)!r} holds no codewords of k-means; expected an estimator with cluster_centers_, or an array"
+        )
     centers = np.asarray(found)
     if centers.ndim != 2 or not centers.size or not np.issubdtype(centers.dtype, np.floating):
         raise WeightsError(f"{str(path)!r} holds codewords of shape {centers.shape}, {centers.dtype}; expected numbers (K, D)")
@@ -60,8 +62,8 @@ def read_centers(path: Path, width: int | None = None) -> np.ndarray:
         raise WeightsError(f"{str(path)!r} holds codewords that are not finite")
     if width is not None and centers.shape[1] != width:
         raise WeightsError(
-            f"{str(path)!r} holds {centers.shape[0]} codewords of {centers.shape[1]} numbers, the layer gives {width}: they were "
-            "learnt on another model"
+            f"{str(path)!r} holds {centers.shape[0]} codewords of {centers.shape[1]} numbers, the layer gives {width}: they "
+            "were learnt on another model"
         )
     return centers.astype(np.float32)
 
@@ -105,7 +107,7 @@ def _unfolder(head: bytes) -> Any:
 class _Unpickler(pickle._Unpickler):  # the one in Python: arrays lie in the stream after the object that tells of them
     """Objects to `Inert`, arrays to arrays."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)

@@ -95,7 +95,7 @@ def _read(item: Entry | None, cls: type[Model], folder: Path, device: str, dtype
     import torch
 
     try:
-        config, state = cls.read(folder)
+        config, state = cls.read(folder) if item is None else cls.read_as(folder, item.config)
         item = item or nearest(cls, config)
         with torch.device("meta"):  # takes no memory, and torch dies of some empty layers elsewhere
             check_fit(cls.build(config), state, item.name)

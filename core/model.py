@@ -123,6 +123,11 @@ class Model(ABC):
         return data["config"], read_state(folder / "model.safetensors")
 
     @classmethod
+    def read_as(cls, folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """As `read`, of a folder said to be of an entry with this `config`; for families whose files do not tell it all."""
+        return cls.read(folder)
+
+    @classmethod
     def recognises(cls, folder: Path) -> bool:
         """Whether `folder` holds weights in the form this family publishes them, by its config and file names alone."""
         return False

@@ -70,7 +70,11 @@ def pinned(text: str) -> Entry | None:
     Raises `ModelError` for what is no such name, and when several entries share the repository.
     """
     repo, folder, revision = _parts(text)
-    items = [item for item in map(entry, models()) if item.weights is not None and item.weights.repo == repo]
+    items = [
+        item
+        for item in map(entry, models())
+        if item.weights is not None and item.weights.repo == repo and not item.weights.urls
+    ]
     items = [item for item in items if item.weights and folder in ("", item.weights.folder)]
     items = [item for item in items if item.weights and revision in (None, item.weights.revision)]
     if len(items) > 1:

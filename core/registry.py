@@ -34,12 +34,22 @@ class Weights:
         revision: commit it is pinned to; "main" where no public record names one.
         files: file name -> sha256 (hex), or None where the publisher's hash is not known here.
         folder: where in the repository the files lie; "" for its top.
+        urls: file name -> address, for weights that do not lie on the hub; `repo` is then who publishes them.
+        gated: for weights that are given on request alone: where to ask, and for what; else empty.
     """
 
     repo: str
     revision: str
     files: Mapping[str, str | None]
     folder: str = ""
+    urls: Mapping[str, str] = field(default_factory=dict)
+    gated: str = ""
+
+    def url(self, file: str) -> str | None:
+        """The address of a file; None for one that has none."""
+        if self.urls or self.gated:
+            return self.urls.get(file)
+        return f"https://huggingface.co/{self.repo}/resolve/{self.revision}/{self.path(file)}"
 
     def path(self, file: str) -> str:
         """Of a file, in the repository."""

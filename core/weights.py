@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .decoders import DecoderEntry
 from .errors import MissingExtraError, WeightsError
+from .fetching import fetched_folder
 from .files import replacing
 from .registry import Entry
 
@@ -43,7 +45,7 @@ def bundled_folder(name: str) -> Path:
     return _BUNDLED / name
 
 
-def find(entry: Entry, weights: str | os.PathLike[str] | None) -> Path:
+def find(entry: Entry | DecoderEntry, weights: str | os.PathLike[str] | None) -> Path:
     """The folder that holds the weights of `entry`.
 
     Raises `WeightsError` when there is none, or when a file's sha256 is not the recorded one.
@@ -68,10 +70,14 @@ def find(entry: Entry, weights: str | os.PathLike[str] | None) -> Path:
         return folder
     if entry.unpublished:
         raise WeightsError(f"{entry.name}: {entry.unpublished}")
+    if entry.weights is not None and entry.weights.gated:
+        raise WeightsError(f"the weights of {entry.name} are not to be had without asking: {entry.weights.gated}")
+    if entry.weights is not None and entry.weights.urls:
+        return fetched_folder(entry.name, entry.weights.urls, entry.weights.files)
     return _from_hub(entry)
 
 
-def _from_hub(entry: Entry) -> Path:
+def _from_hub(entry: Entry | DecoderEntry) -> Path:
     if entry.weights is None:
         raise WeightsError(f"{entry.name} has no published weights")
     try:

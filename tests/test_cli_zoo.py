@@ -69,10 +69,10 @@ def test_weights_tells_what_to_fetch(name: str, capsys: Capture) -> None:
     assert main(["weights", name]) == 0
     text = capsys.readouterr().out
     if item.weights is None:
-        assert "nothing to fetch" in text
+        assert (item.unpublished or "nothing to fetch") in text
         return
     for file, digest in item.weights.files.items():
-        assert f"https://huggingface.co/{item.weights.repo}/resolve/{item.weights.revision}/{file}" in text
+        assert (item.weights.url(file) or item.weights.gated) in text
         assert (digest or "not recorded") in text
 
 

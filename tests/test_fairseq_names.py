@@ -1,4 +1,4 @@
-"""Backbones as fairseq, s3prl, WavLM's own code and torchaudio name them, against transformers' models and torchaudio's mapping."""
+"""Backbones as fairseq, WavLM's own code and torchaudio name them, against transformers' models and torchaudio's mapping."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ def test_torchaudios_wavlm_holds_three_matrices_in_one() -> None:
     for end in ("weight", "bias"):
         parts = [theirs[f"encoder.layers.0.attention.{one}_proj.{end}"] for one in "qkv"]
         packed[f"encoder.transformer.layers.0.attention.attention.in_proj_{end}"] = torch.cat(parts)
-    packed["encoder.transformer.layers.0.attention.attention.out_proj.weight"] = theirs["encoder.layers.0.attention.out_proj.weight"]
+    packed["encoder.transformer.layers.0.attention.attention.out_proj.weight"] = theirs[
+        "encoder.layers.0.attention.out_proj.weight"
+    ]
     found = backbone_state(packed)
     assert len(found) == 7
     assert all(torch.equal(value, theirs[key]) for key, value in found.items())
@@ -159,7 +161,9 @@ def test_settings_are_not_run(text: str) -> None:
 
 def test_the_base_models_settings() -> None:
     text = "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2"
-    assert architecture(told({"args": {"conv_feature_layers": text}}, "hubert")["backbone"]) == architecture({"model_type": "hubert"})
+    assert architecture(told({"args": {"conv_feature_layers": text}}, "hubert")["backbone"]) == architecture(
+        {"model_type": "hubert"}
+    )
 
 
 # ---------------------------------------------------------------- refusals
