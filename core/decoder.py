@@ -153,8 +153,8 @@ class Vocoder(Decoder):
         frames = frames[None] if frames.ndim == 2 else frames
         if frames.ndim != 3 or frames.shape[1] != self.front.bands or not len(frames):
             raise ModelError(
-                f"mel of shape {tuple(frames.shape)}; {self.facts.name} takes {self.front.bands} bands: ({self.front.bands}, F) "
-                f"or (B, {self.front.bands}, F)"
+                f"mel of shape {tuple(frames.shape)}; {self.facts.name} takes {self.front.bands} bands: "
+                f"({self.front.bands}, F) or (B, {self.front.bands}, F)"
             )
         if frames.shape[2] < least:
             raise ModelError(f"a mel of no frames; {self.facts.name} wants at least one")
@@ -214,9 +214,8 @@ class VocoderStream:
         self.held = torch.cat([self.held, frames], 2)
         count, hop = self.held.shape[2], self.vocoder.front.hop
         sure = max(self.done, count - after)
-        if sure == self.done:
-            wav = self.held.new_zeros(0)
-        else:
+        wav = self.held.new_zeros(0)
+        if sure > self.done:
             wav = self.vocoder.network(self.held)[0, self.done * hop : sure * hop]
         drop = max(0, sure - self.before)
         self.held, self.done = self.held[:, :, drop:], sure - drop

@@ -36,8 +36,8 @@ class LogMel:
         inner: added to the power before its root (HiFi-GAN's 1e-9).
         floor: least value before the logarithm.
         base10: log10 rather than the natural logarithm.
-        centred: frame n is centred on sample n hop, 1 + T // hop frames; else frame n covers the samples n hop to (n + 1) hop in
-            its middle, T // hop frames. Either way the ends are reflected.
+        centred: frame n is centred on sample n hop, 1 + T // hop frames; else in the middle of the samples from n hop to
+            (n + 1) hop, T // hop frames. Either way the ends are reflected.
     """
 
     sample_rate: int

@@ -1,5 +1,5 @@
-"""Small discriminators with least-squares and feature-matching losses: of STFTs at several scales (Defossez et al. 2022, EnCodec)
-and of the wave folded by several periods (Kong et al. 2020, HiFi-GAN).
+"""Small discriminators with least-squares and feature-matching losses: of STFTs at several scales (Defossez et al. 2022,
+EnCodec) and of the wave folded by several periods (Kong et al. 2020, HiFi-GAN).
 
 Off in the CPU recipes: they double the cost of a step and only pay after many tens of thousands of them.
 """

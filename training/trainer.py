@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..core.loading import check_device
@@ -85,9 +84,8 @@ def loop(run: Run, budget: Budget, folder: Path, checkpoint_minutes: float) -> N
     while not budget.spent(run.step, run.minutes):
         terms = run.train_step(budget.done(run.step, run.minutes))
         run.minutes = (time.monotonic() - began) / 60
-        sums = {
-            name: sums[name] + value if name in sums else value for name, value in terms.items()
-        }  # where they are: no waiting
+        # added up where they are: fetched at every step, each would wait for a GPU
+        sums = {name: sums[name] + value if name in sums else value for name, value in terms.items()}
         summed += 1
         if bar is not None:
             bar.update(1)
