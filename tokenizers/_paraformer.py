@@ -53,7 +53,8 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
             raise ModelError(f"Paraformer's encoder got {key} {value!r}; expected a whole number, at least 1")
     if full["output_size"] % full["attention_heads"]:
         raise ModelError(
-            f"Paraformer's encoder got output_size {full['output_size']} for {full['attention_heads']} heads; expected a multiple"
+            f"Paraformer's encoder got output_size {full['output_size']} for {full['attention_heads']} heads; expected a "
+            "multiple of them"
         )
     if full["input_size"] % 2 or full["input_size"] < 4 or full["kernel_size"] % 2 == 0:
         raise ModelError(
@@ -88,8 +89,8 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, add: Tensor) -> Tensor:
         """q (B, W, D), k and v (B, M, D), seen bool, of a shape that goes with (B, heads, W, M) -> `add` + (B, W, D)."""
-        parts = [x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (q, k, v)]
-        return self.linear_out(F.scaled_dot_product_attention(*parts, seen).transpose(1, 2).flatten(2), add=add)
+        q, k, v = (x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
+        return self.linear_out(F.scaled_dot_product_attention(q, k, v, seen).transpose(1, 2).flatten(2), add=add)
 
     def memory(self, v: Tensor, there: Tensor | None) -> Tensor:
         """v (B, W, D), there (B, W, 1): which of them are frames -> (B, W, D)."""
@@ -192,8 +193,8 @@ class ChunkEncoder(_Encoder):
         return State(0, torch.zeros(batch, CONTEXT, self.inputs, device=device), [(past, past)] * layers)
 
     def forward(self, features: Tensor, lengths: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """features (B, N, I), frames of each clip (B,) -> vectors (B, N, D), and the state after them; what lies beyond a clip's
-        end is of no meaning.
+        """features (B, N, I), frames of each clip (B,) -> vectors (B, N, D), and the state after them; what lies beyond a
+        clip's end is of no meaning.
 
         A clip that goes on has a whole number of chunks: after a shorter one the state leads nowhere.
         """

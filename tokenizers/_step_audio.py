@@ -1,11 +1,11 @@
-"""The linguistic half of Step-Audio's tokenizer: Kaldi's filterbank, Paraformer's streaming encoder, the nearest of 1024 centres.
+"""The linguistic half of Step-Audio's tokenizer: Kaldi's filterbank, Paraformer's encoder, the nearest of 1024 centres.
 
 Huang et al. 2025, "Step-Audio", arXiv:2502.11946. Frames of 10 ms are stacked by seven, one stack every six, and normalised by
 constants: 60 ms a token. Four tokens make a chunk of 240 ms, which no sound after it can change.
 
-How a clip ends is as in FunASR's streaming front end. Its last chunk may hold 1 to 4 tokens; a stack that lacks frames takes the
-last one again; fewer than 880 samples (4 frames) beyond the last whole chunk make no token. A clip of fewer than 880 samples,
-which would have none, is completed with zeros.
+How a clip ends is as in FunASR's streaming front end. Its last chunk may hold 1 to 4 tokens; a stack that lacks frames takes
+the last one again; fewer than 880 samples (4 frames) beyond the last whole chunk make no token. A clip of fewer than 880
+samples, which would have none, is completed with zeros.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ DEFAULTS: dict[str, Any] = {
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` with every argument filled in. Raises `ModelError` when it is not the configuration of this half."""
     if unknown := set(config) - set(DEFAULTS):
-        raise ModelError(f"Step-Audio's linguistic half has no configuration {sorted(unknown)[0]!r}; it has {', '.join(DEFAULTS)}")
+        names = ", ".join(DEFAULTS)
+        raise ModelError(f"Step-Audio's linguistic half has no configuration {sorted(unknown)[0]!r}; it has {names}")
     full = {**DEFAULTS, **config}
     for key in ("mels", "clusters"):
         if not isinstance(full[key], int) or isinstance(full[key], bool) or not 1 <= full[key] < 2**31:

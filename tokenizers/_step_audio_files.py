@@ -1,6 +1,6 @@
 """Step-Audio's published files: FunASR's checkpoint and its normalisation, the centres, and the ONNX file of the other half.
 
-In huggingface.co/stepfun-ai/Step-Audio-Tokenizer they lie like this; the files of the Paraformer may also lie beside the others.
+In huggingface.co/stepfun-ai/Step-Audio-Tokenizer they lie like this; those of the Paraformer may also lie beside the others.
 
     linguistic_tokenizer.npy            the centres (1024, 512)
     speech_tokenizer_v1.onnx            CosyVoice's tokenizer at 25 Hz
@@ -22,7 +22,7 @@ from ..core.weights import read_state
 from ._s3_onnx import read_onnx
 from ._step_audio import STACK
 
-__all__ = ["CENTRES", "CMVN", "MODEL", "ONNX", "PARAFORMER", "holds", "read_centres", "read_cmvn", "read_linguistic", "read_semantic"]
+__all__ = ["ONNX", "PARAFORMER", "holds", "read_centres", "read_cmvn", "read_linguistic", "read_semantic"]
 
 CENTRES, ONNX, MODEL, CMVN = "linguistic_tokenizer.npy", "speech_tokenizer_v1.onnx", "model.pt", "am.mvn"
 PARAFORMER = "dengcunqin/speech_paraformer-large_asr_nat-zh-cantonese-en-16k-vocab8501-online"
@@ -121,5 +121,7 @@ def read_semantic(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise WeightsError(f"{str(folder)!r} lacks {ONNX}, CosyVoice's tokenizer at 25 Hz; put it there")
     config, state = read_onnx(path)
     if config["version"] != "v1-25hz":
-        raise WeightsError(f"{str(path)!r} holds S3 {config['version']}; Step-Audio's is v1 at 25 Hz, whose file has the same name")
+        raise WeightsError(
+            f"{str(path)!r} holds S3 {config['version']}; Step-Audio has v1 at 25 Hz, whose file is called the same"
+        )
     return config, state

@@ -1,22 +1,23 @@
 """Step-Audio's tokenizer: linguistic codes at 16 2/3 Hz and semantic codes at 25 Hz, 16 kHz. It encodes only.
 
 Huang et al. 2025, "Step-Audio: Unified Understanding and Generation in Intelligent Speech Interaction", arXiv:2502.11946; code
-at github.com/stepfun-ai/Step-Audio, weights at huggingface.co/stepfun-ai/Step-Audio-Tokenizer (both Apache-2.0). Step-Audio-EditX
-and Step-Audio-TTS read the same tokens.
+at github.com/stepfun-ai/Step-Audio, weights at huggingface.co/stepfun-ai/Step-Audio-Tokenizer (both Apache-2.0).
+Step-Audio-EditX and Step-Audio-TTS read the same tokens.
 
 The first stream comes of a streaming Paraformer's encoder (see `_step_audio.py`): chunks of 240 ms that later sound never
 changes, so that clips of any length are encoded exactly, whole or as they arrive. The second is CosyVoice's S3 at 25 Hz, which
 takes 30 s at most. `StepAudio.long` says how it takes longer clips:
 
     "windows"  of 30 s every 26 s, of which the outer 2 s are left out, as `s3.py` does.
-    "cuts"     every 30 s, as published: segments that know nothing of each other. Fewer than 480 samples at the end are dropped.
+    "cuts"     every 30 s, as published: segments that know nothing of each other. Fewer than 480 samples at the end are
+               dropped.
 
 `interleave` and `deinterleave` make one sequence of ids of the two streams, 2 : 3, as Step-Audio's language model reads it, and
 take it apart again; `to_text` and `from_text` do so for its text form.
 
-The published script first brings a clip's peak to 0.999 and, by one of its two ways in, trims silence. Both need the whole clip,
-and so neither is done here unless asked for: `model.encode(prepare(Audio.read(path), trim=True))`. It leaves the noise (dither)
-of Kaldi's filterbank to the checkpoint's configuration; here there is none, so that equal sound has equal tokens.
+The published script first brings a clip's peak to 0.999 and, by one of its two ways in, trims silence. Both need the whole
+clip, and so neither is done here unless asked for: `model.encode(prepare(Audio.read(path), trim=True))`. It leaves the noise
+(dither) of Kaldi's filterbank to the checkpoint's configuration; here there is none, so that equal sound has equal tokens.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ from ..core.tokens import Tokens
 from ..core.weights import peek_config
 from . import _step_audio as half
 from ._s3 import Network as Semantic
-from ._step_audio import BEFORE, CHUNK_SAMPLES, LEAST, Linguistic
+from ._step_audio import Linguistic
 from ._step_audio_files import ONNX, holds, read_linguistic, read_semantic
 from ._step_audio_ids import OFFSET, deinterleave, from_text, interleave, to_text
 from ._step_audio_sound import prepare
+from ._step_audio_streams import SHORTEST, Both, Chunks, Cuts, codes_of
 from .s3 import S3V1At25Hz
 
 __all__ = ["OFFSET", "StepAudio", "StepAudioLinguistic", "deinterleave", "from_text", "interleave", "prepare", "to_text"]
 
 RATE = Fraction(half.RATE, half.TOKEN)
 LONG = ("windows", "cuts")
-SHORTEST = 480  # samples of a cut, but of a clip's only one
 
 
 class StepAudioLinguistic(Model):
@@ -62,7 +63,7 @@ class StepAudioLinguistic(Model):
     window: ClassVar[float] = 30.0
     decodes: ClassVar[bool] = False
     undecodable: ClassVar[str] = (
-        "that would need Step-Audio's flow-matching decoder, which takes both streams, and its HiFT vocoder: encode with 'step-audio'"
+        "Step-Audio's flow-matching decoder takes both streams: encode with 'step-audio', and see what that would need"
     )
 
     def __init__(
@@ -102,15 +103,15 @@ class StepAudioLinguistic(Model):
         return (half.tokens(samples),)
 
     def _encode(self, wav: Tensor, streams: int) -> Encoded:
-        return Encoded([_codes(self.network, list(wav))])
+        return Encoded([codes_of(self.network, list(wav))])
 
     def _encode_group(self, wavs: list[Tensor], streams: int) -> list[Tokens]:
         with self._inference():
-            encoded = Encoded([_codes(self.network, wavs)])
+            encoded = Encoded([codes_of(self.network, wavs)])
         return [self._tokens(encoded, i, len(wav), self.frames(len(wav))) for i, wav in enumerate(wavs)]
 
     def _open_encoder(self, streams: int) -> EncoderCore:
-        return _Chunks(self.network, self.device)
+        return Chunks(self.network, self.device)
 
 
 class Dual(nn.Module):
@@ -177,7 +178,10 @@ class StepAudio(Model):
 
     @property
     def long(self) -> str:
-        """How the second stream takes more than 30 s, "windows" or "cuts": see the module. Raises `ModelError` for anything else."""
+        """How the second stream takes more than 30 s, "windows" or "cuts": see the module.
+
+        Raises `ModelError` for anything else.
+        """
         return self._long
 
     @long.setter
@@ -212,16 +216,16 @@ class StepAudio(Model):
         return [self._tokens(encoded, i, len(wav), self.frames(len(wav))) for i, wav in enumerate(wavs)]
 
     def _both(self, wavs: list[Tensor], streams: int) -> Encoded:
-        codes = [_codes(self.network.linguistic, wavs)]
+        codes = [codes_of(self.network.linguistic, wavs)]
         if streams > 1:
             codes.append(self.semantic.codes([self.semantic.log_mel(wav[None]) for wav in wavs]))
         return Encoded(codes)
 
     def _open_encoder(self, streams: int) -> EncoderCore:
-        first = _Chunks(self.network.linguistic, self.device)
+        first = Chunks(self.network.linguistic, self.device)
         if streams == 1:
             return first
-        return _Both(first, self.semantic._open_encoder(1) if self.long == "windows" else _Cuts(self.semantic, self._cut))
+        return Both(first, self.semantic._open_encoder(1) if self.long == "windows" else Cuts(self.semantic, self._cut))
 
 
 def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,89 +252,3 @@ def _vary(network: Linguistic) -> None:
                 parameter.zero_()
         network.shift.fill_(-10.0)
         network.scale.fill_(0.25)
-
-
-def _codes(network: Linguistic, wavs: list[Tensor]) -> Tensor:
-    """Of clips (T_i,): (B, longest)."""
-    stacks = [network.whole(wav[None])[0] for wav in wavs]
-    lengths = torch.tensor([len(rows) for rows in stacks], device=stacks[0].device)
-    codes, _ = network(nn.utils.rnn.pad_sequence(stacks, batch_first=True), lengths)
-    return codes
-
-
-class _Chunks:
-    """An `EncoderCore` of the linguistic half: whole chunks as they come, each with the sound that its first stack reaches back to."""
-
-    def __init__(self, network: Linguistic, device: torch.device) -> None:
-        self.network, self.state = network, network.encoder.start(1, device)
-        self.held = torch.zeros(1, 0, device=device)
-
-    @property
-    def lead(self) -> int:
-        """Samples held that earlier chunks had."""
-        return BEFORE if self.state.done else 0
-
-    def push(self, wav: Tensor) -> Encoded:
-        self.held = torch.cat([self.held, wav], 1)
-        whole = (self.held.shape[1] - self.lead) // CHUNK_SAMPLES * CHUNK_SAMPLES
-        if not whole:
-            return self._none()
-        end = self.lead + whole
-        encoded = self._run(self.held[:, :end], last=False)
-        self.held = self.held[:, end - BEFORE :].clone()
-        return encoded
-
-    def finish(self) -> Encoded:
-        short = 0 if self.state.done else max(0, LEAST - self.held.shape[1])
-        self.held = nn.functional.pad(self.held, (0, short))
-        enough = self.held.shape[1] - self.lead >= LEAST
-        return self._run(self.held, last=True) if enough else self._none()
-
-    def _run(self, wav: Tensor, last: bool) -> Encoded:
-        stacks = self.network.features(wav, first=not self.state.done, last=last)
-        codes, self.state = self.network(stacks, torch.tensor([stacks.shape[1]], device=wav.device), self.state)
-        return Encoded([codes])
-
-    def _none(self) -> Encoded:
-        return Encoded([self.held.new_zeros(1, 0, dtype=torch.int64)])
-
-
-class _Cuts:
-    """An `EncoderCore` of the semantic half: segments that know nothing of each other."""
-
-    def __init__(self, model: S3V1At25Hz, size: int) -> None:
-        self.model, self.size = model, size
-        self.held = torch.zeros(1, 0, device=model.device)
-        self.first = True
-
-    def push(self, wav: Tensor) -> Encoded:
-        self.held = torch.cat([self.held, wav], 1)
-        parts = []
-        while self.held.shape[1] >= self.size:
-            parts.append(self._run(self.held[:, : self.size]))
-            self.held = self.held[:, self.size :].clone()
-        return self._joined(parts)
-
-    def finish(self) -> Encoded:
-        left = self.held.shape[1]
-        return self._joined([self._run(self.held)] if left >= SHORTEST or (self.first and left) else [])
-
-    def _run(self, wav: Tensor) -> Tensor:
-        self.first = False
-        return self.model.codes([self.model.log_mel(wav)])
-
-    def _joined(self, parts: list[Tensor]) -> Encoded:
-        return Encoded([torch.cat([self.held.new_zeros(1, 0, dtype=torch.int64), *parts], 1)])
-
-
-class _Both:
-    """An `EncoderCore` of both."""
-
-    def __init__(self, first: EncoderCore, second: EncoderCore) -> None:
-        self.parts = first, second
-
-    def push(self, wav: Tensor) -> Encoded:
-        return Encoded([part.push(wav).codes[0] for part in self.parts])
-
-    def finish(self) -> Encoded:
-        return Encoded([part.finish().codes[0] for part in self.parts])

@@ -1,4 +1,4 @@
-"""Make `tests/golden/paraformer.safetensors`: what FunASR's own encoders, and the code of Step-Audio around one, make of numbers.
+"""Make `tests/golden/paraformer.safetensors`: what FunASR's own encoders, and Step-Audio's code around one, make of numbers.
 
     python tools/make_paraformer_golden.py STEP_AUDIO tests/golden/paraformer.safetensors
 
@@ -110,7 +110,7 @@ def step_audio(folder: str) -> Any:
     """sound (T,) -> vectors (1, N, D), by the published front end and loop."""
     sys.modules["funasr_detach"] = package = ModuleType("funasr_detach")
     package.__path__ = [str(Path(folder) / "funasr_detach")]
-    torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign, assignment]
+    torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
     loop = importlib.import_module("funasr_detach.models.paraformer_streaming.model").ParaformerStreaming
     front = importlib.import_module("funasr_detach.frontends.wav_frontend").WavFrontendOnline
     shift, scale = (weight(name, [560]).tolist() for name in ("shift", "scale"))

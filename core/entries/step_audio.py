@@ -37,8 +37,8 @@ _TINY: dict[str, Any] = {
     "kernel_size": 5,
 }
 _COMPARED = (
-    "FunASR's SANMEncoderChunkOpt, random weights at real size: vectors to 1e-5; and the front end and chunk loop of the code that "
-    "Step-Audio publishes, for 250 lengths of 880 to 100,001 samples: equal codes, as many"
+    "FunASR's SANMEncoderChunkOpt with the front end and the loop over chunks that Step-Audio publishes, random weights: at real "
+    "size equal codes, vectors to 1e-5; at a small size so for 230 lengths of 880 to 100,001 samples"
 )
 _PREPARED = (
     "The published script first brings a clip's peak to 0.999, and trims silence by one of its two ways in; here only where "
@@ -80,14 +80,14 @@ ENTRIES: tuple[Entry, ...] = (
             "semantic": {"version": "v1-25hz", "mels": 10, "dim": 16, "heads": 2, "layers": 2, "hidden": 32, "codes": 64},
         },
         about="Step-Audio's dual tokenizer: linguistic codes at 16 2/3 Hz and CosyVoice's at 25 Hz, 2 : 3; encodes only",
-        streaming="the linguistic stream exactly, by chunks of 240 ms, whose tokens come with them; the semantic one by windows of 30 s "
-        "every 26 s, of which the outer 2 s are left out, so that a clip of up to 30 s is run whole and its tokens come at its "
-        'end; with `long` set to "cuts", every 30 s as published',
+        streaming="the linguistic stream exactly, by chunks of 240 ms, whose tokens come with them; the semantic one by "
+        "windows of 30 s every 26 s, of which the outer 2 s are left out, so that a clip of up to 30 s is run whole and its "
+        'tokens come at its end; with `long` set to "cuts", every 30 s as published',
         compared=f"linguistic: {_COMPARED}. Semantic: see s3-v1-25hz. {_PREPARED}",
         weights=_weights({**_LINGUISTIC, **_SEMANTIC}),
         exceptions={
-            "streaming": "attention of the semantic half goes over the whole clip; one of more than 30 s goes by windows, and is "
-            "equal however it is pushed. The linguistic stream is exact",
+            "streaming": "attention of the semantic half goes over the whole clip; one of more than 30 s goes by windows, and "
+            "is equal however it is pushed. The linguistic stream is exact",
             "long": "a clip of more than 30 s has other semantic tokens than the start of a shorter one",
         },
         reference_resampler=SINC,
@@ -105,7 +105,7 @@ ENTRIES: tuple[Entry, ...] = (
         config=_CONFIG,
         tiny=_TINY,
         about="the linguistic half of Step-Audio's tokenizer alone: clusters of a streaming Paraformer's encoder; encodes only",
-        streaming="exact, by chunks of 240 ms: tokens come with the last sample of theirs, and later sound does not change them",
+        streaming="exact, by chunks of 240 ms: tokens come with their last sample, and later sound does not change them",
         compared=f"{_COMPARED}. {_PREPARED}",
         weights=_weights(_LINGUISTIC),
         reference_resampler=SINC,
