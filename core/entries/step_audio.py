@@ -37,8 +37,8 @@ _TINY: dict[str, Any] = {
     "kernel_size": 5,
 }
 _COMPARED = (
-    "FunASR's SANMEncoderChunkOpt with the front end and the loop over chunks that Step-Audio publishes, random weights: at real "
-    "size equal codes, vectors to 1e-5; at a small size so for 230 lengths of 880 to 100,001 samples"
+    "FunASR's SANMEncoderChunkOpt with the front end and the loop over chunks that Step-Audio publishes, random weights: at "
+    "real size equal codes, vectors to 1e-5; at a small size so for 230 lengths of 880 to 100,001 samples"
 )
 _PREPARED = (
     "The published script first brings a clip's peak to 0.999, and trims silence by one of its two ways in; here only where "
