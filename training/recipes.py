@@ -98,7 +98,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "decay_from": 0.5,
         "adversarial": True,
         "adversarial_weight": 0.2,
-        "matching_weight": 1.0,
+        "matching_weight": 2.0,
         "critic_periods": (2, 3, 5, 7, 11),
         "minutes": 8.0,
     },
