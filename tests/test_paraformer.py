@@ -15,7 +15,8 @@ from torch import Tensor
 
 from voxzoo import ModelError
 from voxzoo.core.kaldi_fbank import fbank_frames, kaldi_fbank
-from voxzoo.tokenizers._paraformer import CHUNK, CONTEXT, LOOK_BACK, ChunkEncoder, State, Whole, complete, positions
+from voxzoo.tokenizers._funasr import stacks
+from voxzoo.tokenizers._paraformer import CHUNK, CONTEXT, LOOK_BACK, ChunkEncoder, Layer, State, complete, positions
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = load_file(ROOT / "tests" / "golden" / "paraformer.safetensors")
@@ -33,8 +34,8 @@ def maker() -> ModuleType:
     return module
 
 
-def golden(maker: ModuleType, kind: type[ChunkEncoder | Whole]) -> Any:
-    network = kind(complete(maker.ENCODER)).eval()
+def golden(maker: ModuleType) -> Any:
+    network = ChunkEncoder(complete(maker.ENCODER)).eval()
     state = {key: maker.weight(f"encoder.{key}", list(value.shape)) for key, value in network.state_dict().items()}
     network.load_state_dict(state, strict=True)
     return network
@@ -52,22 +53,12 @@ def run(network: ChunkEncoder, features: Tensor, state: State | None = None) -> 
 
 # ---------------------------------------------------------------- against FunASR
 def test_chunks_are_funasrs(maker: ModuleType) -> None:
-    network = golden(maker, ChunkEncoder)
+    network = golden(maker)
     for frames in maker.FRAMES:
         wanted = GOLDEN[f"chunks.{frames}"]
         assert wanted.shape == (frames, 32)
         assert wanted.std() > 0.5
         assert (run(network, maker.features(frames))[0][0] - wanted).abs().max() <= 1e-5, frames
-
-
-def test_the_whole_clip_at_once_is_funasrs(maker: ModuleType) -> None:
-    network = golden(maker, Whole)
-    with torch.no_grad():
-        whole = network(maker.features(27))
-        assert (whole[0] - GOLDEN["whole.27"]).abs().max() <= 1e-5
-        batch = torch.cat([torch.nn.functional.pad(maker.features(27), (0, 0, 0, 6)), torch.randn(1, 33, 560)])
-        assert (network(batch, torch.tensor([27, 33]))[0, :27] - whole[0]).abs().max() <= 1e-5
-    assert (run(golden(maker, ChunkEncoder), maker.features(27))[0] - whole).abs().max() > 0.1
 
 
 def test_the_encoder_has_the_published_size() -> None:
@@ -147,6 +138,54 @@ def test_positions_begin_at_one_and_go_on() -> None:
 def test_configurations_that_make_no_encoder_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         small(**change)
+
+
+# ---------------------------------------------------------------- whole clips: Paraformer and SenseVoice
+def layers(maker: ModuleType, eps: float) -> list[Layer]:
+    """Those of a Paraformer, and those above of a SenseVoice."""
+    c = maker.ENCODER
+    names = ["encoders0.0", *(f"encoders.{i}" for i in range(3)), *(f"tp_encoders.{i}" for i in range(maker.TOP))]
+    found = [Layer(c["output_size" if i else "input_size"], c, eps).eval() for i in range(len(names))]
+    for name, layer in zip(names, found, strict=True):
+        state = layer.state_dict()
+        layer.load_state_dict({key: maker.weight(f"encoder.{name}.{key}", list(v.shape)) for key, v in state.items()})
+    return found
+
+
+def norm(maker: ModuleType, name: str, x: Tensor, eps: float) -> Tensor:
+    return torch.layer_norm(x, [32], *(maker.weight(f"encoder.{name}.{part}", [32]) for part in ("weight", "bias")), eps)
+
+
+def embedded(x: Tensor) -> Tensor:
+    return x * 32**0.5 + positions(0, x.shape[1], 560)
+
+
+def test_whole_clips_are_funasrs_alone_and_in_a_batch(maker: ModuleType) -> None:
+    batch = torch.nn.functional.pad(embedded(maker.features(27)), (0, 0, 0, 6)).repeat(2, 1, 1)
+    inside = torch.arange(33) < torch.tensor([27, 33])[:, None]
+    alone = embedded(maker.features(27))
+    with torch.no_grad():
+        for layer in layers(maker, 1e-12)[:4]:
+            alone, batch = layer(alone), layer(batch, inside[..., None].float(), inside[:, None, None])
+    for x in (alone[0], batch[0, :27]):
+        assert (norm(maker, "after_norm", x, 1e-12) - GOLDEN["paraformer.4"]).abs().max() <= 1e-5
+
+
+def test_layers_of_sense_voice_are_funasrs(maker: ModuleType) -> None:
+    wav = torch.from_numpy(maker.sound(maker.FBANK))[None]
+    x = (stacks(wav, 80) + maker.weight("shift", [560])) * maker.weight("scale", [560])
+    assert (x[0] - GOLDEN[f"stacks.{maker.FBANK}"]).abs().max() <= 1e-5
+    x = embedded(torch.cat([maker.weight("embed.weight", [16, 560])[None, [0, 1, 2, 15]], x], 1))
+    compared = 0
+    for i, layer in enumerate(layers(maker, 1e-5), 1):
+        with torch.no_grad():
+            x = layer(x)
+        x = norm(maker, "after_norm", x, 1e-5) if i == 4 else norm(maker, "tp_norm", x, 1e-5) if i == 6 else x
+        if f"sense_voice.{i}" in GOLDEN:
+            wanted, compared = GOLDEN[f"sense_voice.{i}"], compared + 1
+            assert wanted.std() > 0.3
+            assert (x[0, 4:] - wanted).abs().max() <= 1e-5, i
+    assert compared == 5
 
 
 # ---------------------------------------------------------------- Kaldi's filterbank

@@ -306,7 +306,7 @@ def test_a_checkpoint_of_something_else_is_refused(folder: Path) -> None:
     refused({k: v for k, v in state.items() if k != key}, r"encoders\.1\.self_attn\.fsmn_block\.weight")
     refused({**state, "encoder.encoders.2.norm3.weight": torch.ones(32)}, r"encoders\.2\.norm3\.weight")
     refused({**state, key: torch.full((32, 1, 11), torch.nan)}, "NaN")
-    refused({"decoder.embed.0.weight": torch.zeros(2)}, "holds no streaming Paraformer")
+    refused({"decoder.embed.0.weight": torch.zeros(2)}, "holds no encoder of FunASR")
     refused({**state, "encoder.encoders0.0.norm1.weight": torch.ones(561)}, "561 channels; expected stacks of 7")
     path.write_bytes(pickle.dumps(Hostile()))
     with pytest.raises(WeightsError, match=r"refused|damaged"):

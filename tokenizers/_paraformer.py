@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from ..core.errors import ModelError
 from ..core.packed import Linear
 
-__all__ = ["CHUNK", "DEFAULTS", "ChunkEncoder", "State", "Whole", "complete", "positions"]
+__all__ = ["CHUNK", "DEFAULTS", "ChunkEncoder", "Layer", "State", "complete", "positions"]
 
 Past = tuple[Tensor, Tensor]  # keys and values
 CHUNK, CONTEXT, LOOK_BACK = 4, 5, 4  # frames of a chunk, frames before it in its window, chunks whose keys are kept
@@ -114,17 +114,26 @@ class FeedForward(nn.Module):
 class Layer(nn.Module):
     """Attention and a feed-forward network, each after a norm and with a shortcut (the first layer's attention has none)."""
 
-    def __init__(self, inputs: int, config: Mapping[str, Any]) -> None:
+    def __init__(self, inputs: int, config: Mapping[str, Any], eps: float = EPS) -> None:
         super().__init__()
         dim = config["output_size"]
         self.self_attn = Attention(inputs, dim, config["attention_heads"], config["kernel_size"])
         self.feed_forward = FeedForward(dim, config["linear_units"])
-        self.norm1 = nn.LayerNorm(inputs, EPS)
-        self.norm2 = nn.LayerNorm(dim, EPS)
+        self.norm1 = nn.LayerNorm(inputs, eps)
+        self.norm2 = nn.LayerNorm(dim, eps)
         self.shortcut = inputs == dim
 
-    def forward(self, x: Tensor, there: Tensor | None, seen: Tensor | None) -> Tensor:
-        """The whole clip at once: x (B, N, I), there (B, N, 1), seen (B, 1, 1, N) -> (B, N, D)."""
+    def forward(self, x: Tensor, there: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
+        """Whole clips, every frame of which sees all others.
+
+        Args:
+            x: (B, N, I).
+            there: float (B, N, 1), where clips differ in length: which places are frames.
+            seen: the same as bool (B, 1, 1, N).
+
+        Returns:
+            (B, N, D).
+        """
         q, k, v = self.self_attn.project(self.norm1(x))
         y = self.self_attn(q, k, v, seen, add=self._before(x, self.self_attn.memory(v, there)))
         return self.feed_forward(self.norm2(y), add=y)
@@ -168,8 +177,8 @@ class State:
     past: list[Past]
 
 
-class _Encoder(nn.Module):
-    """The layers, which run in chunks or over the whole clip."""
+class ChunkEncoder(nn.Module):
+    """Features to vectors, in chunks."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -177,14 +186,6 @@ class _Encoder(nn.Module):
         self.encoders0 = nn.ModuleList([Layer(self.inputs, config)])
         self.encoders = nn.ModuleList([Layer(self.dim, config) for _ in range(config["num_blocks"] - 1)])
         self.after_norm = nn.LayerNorm(self.dim, EPS)
-
-    def embed(self, features: Tensor, first: int = 0) -> Tensor:
-        """features (B, N, I) scaled, with the positions from `first` on."""
-        return features * self.dim**0.5 + positions(first, features.shape[1], self.inputs, features.device)
-
-
-class ChunkEncoder(_Encoder):
-    """Features to vectors, in chunks."""
 
     def start(self, batch: int, device: torch.device) -> State:
         """Of a clip. Before it there are 5 frames of zeros, which are seen; and no keys, which are not."""
@@ -201,7 +202,8 @@ class ChunkEncoder(_Encoder):
         state = self.start(len(features), features.device) if state is None else state
         frames = features.shape[1]
         chunks = -(-frames // CHUNK)
-        run = torch.cat([state.context, self.embed(features, CHUNK * state.done)], 1)
+        features = features * self.dim**0.5 + positions(CHUNK * state.done, frames, self.inputs, features.device)
+        run = torch.cat([state.context, features], 1)
         x = F.pad(run, (0, 0, 0, chunks * CHUNK - frames)).unfold(1, WINDOW, CHUNK).transpose(2, 3)
         there, seen = _masks(state.done, chunks, lengths)
         past = []
@@ -220,18 +222,3 @@ def _masks(done: int, chunks: int, lengths: Tensor) -> tuple[Tensor, Tensor]:
     inside = (place < CONTEXT + lengths[:, None, None]).flatten(0, 1)
     before = torch.arange(KEPT, device=lengths.device) >= KEPT - CHUNK * (done + number)
     return inside[..., None].float(), torch.cat([before.repeat(len(lengths), 1), inside], 1)[:, None, None]
-
-
-class Whole(_Encoder):
-    """Features to vectors, every frame seeing all others: the encoder of Paraformer where it does not stream."""
-
-    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """features (B, N, I), frames of each clip (B,) -> (B, N, D); what lies beyond a clip's end is of no meaning."""
-        x = self.embed(features)
-        there = seen = None
-        if lengths is not None:
-            inside = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-            there, seen = inside[..., None].float(), inside[:, None, None]
-        for layer in [*self.encoders0, *self.encoders]:
-            x = layer(x, there, seen)
-        return self.after_norm(x)

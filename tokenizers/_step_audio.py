@@ -17,19 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import ModelError
-from ..core.kaldi_fbank import fbank_frames, kaldi_fbank
+from ..core.kaldi_fbank import fbank_frames
 from . import _paraformer
+from ._funasr import HOP, STACK, STEP, stacks
 from ._paraformer import CHUNK, ChunkEncoder, State
 
-__all__ = ["BEFORE", "CHUNK_SAMPLES", "DEFAULTS", "LEAST", "RATE", "TOKEN", "Linguistic", "complete", "tokens", "used"]
+__all__ = ["BEFORE", "CHUNK_SAMPLES", "DEFAULTS", "LEAST", "Linguistic", "complete", "tokens", "used"]
 
-RATE = 16000
-STACK, STEP = 7, 6  # frames of 10 ms in a stack, and from one to the next
-TOKEN = STEP * 160  # samples
-CHUNK_SAMPLES = CHUNK * TOKEN
+CHUNK_SAMPLES = CHUNK * HOP
 BEFORE = STACK // 2 * 160  # samples before a chunk whose frames its first stack holds
 LEAST = 880  # samples of four frames
-SCALE = 32768.0  # Kaldi's range
 DEFAULTS: dict[str, Any] = {
     "mels": 80,
     "clusters": 1024,
@@ -88,15 +85,7 @@ class Linguistic(nn.Module):
             wav: (1, T): whole chunks, or more where it is the last part; but for the first part, with 480 samples before them.
             first, last: whether the part begins or ends the clip.
         """
-        frames = kaldi_fbank(wav * SCALE, self.mels, RATE, "hamming")
-        if first:
-            frames = torch.cat([frames[:, :1].expand(-1, STACK // 2, -1), frames], 1)
-        count = -(-(frames.shape[1] - STACK // 2) // STEP) if last else (frames.shape[1] - STACK) // STEP + 1
-        missing = STEP * (count - 1) + STACK - frames.shape[1]
-        if missing > 0:
-            frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1)], 1)
-        stacks = frames.unfold(1, STACK, STEP)[:, :count].transpose(2, 3).flatten(2)
-        return (stacks + self.shift) * self.scale
+        return (stacks(wav, self.mels, first, last) + self.shift) * self.scale
 
     def whole(self, wav: Tensor) -> Tensor:
         """wav (1, T) of a clip -> its stacks (1, `tokens(T)`, I)."""

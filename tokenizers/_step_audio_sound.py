@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.audio import Audio
 from ..core.resampling import SOXR
-from ._step_audio import RATE
+from ._funasr import RATE
 
 __all__ = ["prepare"]
 

@@ -38,6 +38,7 @@ from ..core.streaming import EncoderCore
 from ..core.tokens import Tokens
 from ..core.weights import peek_config
 from . import _step_audio as half
+from ._funasr import HOP, RATE
 from ._s3 import Network as Semantic
 from ._step_audio import Linguistic
 from ._step_audio_files import ONNX, holds, read_linguistic, read_semantic
@@ -48,7 +49,7 @@ from .s3 import S3V1At25Hz
 
 __all__ = ["OFFSET", "StepAudio", "StepAudioLinguistic", "deinterleave", "from_text", "interleave", "prepare", "to_text"]
 
-RATE = Fraction(half.RATE, half.TOKEN)
+FRAME_RATE = Fraction(RATE, HOP)
 LONG = ("windows", "cuts")
 
 
@@ -74,7 +75,7 @@ class StepAudioLinguistic(Model):
     @classmethod
     def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """See `Model.shape`."""
-        return {"sample_rate": half.RATE, "frame_rates": (RATE,), "codebook_sizes": (half.complete(config)["clusters"],)}
+        return {"sample_rate": RATE, "frame_rates": (FRAME_RATE,), "codebook_sizes": (half.complete(config)["clusters"],)}
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> Linguistic:
@@ -148,7 +149,7 @@ class StepAudio(Model):
         config = _complete(config)
         shapes = StepAudioLinguistic.shape(config["linguistic"]), S3V1At25Hz.shape(config["semantic"])
         return {
-            "sample_rate": half.RATE,
+            "sample_rate": RATE,
             "frame_rates": shapes[0]["frame_rates"] + shapes[1]["frame_rates"],
             "codebook_sizes": shapes[0]["codebook_sizes"] + shapes[1]["codebook_sizes"],
         }
@@ -205,7 +206,7 @@ class StepAudio(Model):
 
     @property
     def _cut(self) -> int:
-        return int(self.window * half.RATE)
+        return int(self.window * RATE)
 
     def _encode(self, wav: Tensor, streams: int) -> Encoded:
         return self._both(list(wav), streams)
@@ -239,8 +240,8 @@ def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(given, Mapping):
             raise ModelError(f"Step-Audio got {name} {given!r}; expected the configuration of that half")
         full[name] = complete(given)
-    if full["semantic"]["sample_rate"] != half.RATE:
-        raise ModelError(f"Step-Audio's halves differ in sample rate: {half.RATE} and {full['semantic']['sample_rate']} Hz")
+    if full["semantic"]["sample_rate"] != RATE:
+        raise ModelError(f"Step-Audio's halves differ in sample rate: {RATE} and {full['semantic']['sample_rate']} Hz")
     return full
 
 

@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 ENCODER: dict[str, Any] = {
     "input_size": 560, "output_size": 32, "attention_heads": 4, "linear_units": 48, "num_blocks": 4, "kernel_size": 11,
 }  # fmt: skip
+TOP = 2  # layers that SenseVoice has above
 CLUSTERS = 256
 FRAMES = [1, 3, 4, 5, 8, 27]  # of features, given to the encoder
 LENGTHS = [880, 1039, 1040, 2000, 3839, 3840, 4719, 4720, 7680, 20000, 48001]  # samples, given to the whole tokenizer
@@ -106,6 +107,33 @@ def in_chunks(network: Any, given: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts, 1)
 
 
+def sense_voice(wav: np.ndarray) -> dict[str, torch.Tensor]:
+    """What layers of SenseVoice's encoder give of sound, after the four vectors that are put before it; a norm that follows a
+    layer belongs to it."""
+    network = encoder("funasr.models.sense_voice.model", "SenseVoiceEncoderSmall", tp_blocks=TOP)
+    found = {}
+    places = {1: network.encoders0[0], 3: network.encoders[1], 4: network.after_norm, 5: network.tp_encoders[0]}
+
+    def keep(layer: int) -> Any:
+        def hook(_: Any, __: Any, out: Any) -> None:
+            found[f"sense_voice.{layer}"] = (out[0] if isinstance(out, tuple) else out)[0, 4:].clone()
+
+        return hook
+
+    for layer, module in places.items():
+        module.register_forward_hook(keep(layer))
+    given = torch.cat([weight("embed.weight", [16, 560])[[0, 1, 2, 15]], front_end(wav)])[None]
+    last = network(given, torch.tensor([given.shape[1]]))[0][0, 4:]
+    return {**found, f"sense_voice.{ENCODER['num_blocks'] + TOP}": last.clone()}
+
+
+def front_end(wav: np.ndarray) -> torch.Tensor:
+    """Of models which do not stream."""
+    front = importlib.import_module("funasr.frontends.wav_frontend").WavFrontend(lfr_m=7, lfr_n=6, dither=0.0)
+    stacks = front(torch.from_numpy(wav)[None], torch.tensor([len(wav)]))[0][0]
+    return (stacks + weight("shift", [560])) * weight("scale", [560])
+
+
 def step_audio(folder: str) -> Any:
     """sound (T,) -> vectors (1, N, D), by the published front end and loop."""
     sys.modules["funasr_detach"] = package = ModuleType("funasr_detach")
@@ -143,7 +171,8 @@ def main() -> None:
         for frames in FRAMES:
             tensors[f"chunks.{frames}"] = in_chunks(streaming("funasr"), features(frames))[0]
         whole = encoder("funasr.models.sanm.encoder", "SANMEncoder", input_layer="pe")
-        tensors["whole.27"] = whole(features(27).clone(), torch.tensor([27]))[0][0]
+        tensors["paraformer.4"] = whole(features(27).clone(), torch.tensor([27]))[0][0]
+        tensors |= {f"stacks.{FBANK}": front_end(sound(FBANK)), **sense_voice(sound(FBANK))}
         run, centres = step_audio(sys.argv[1]), weight("centres", [CLUSTERS, 32])
         for samples in LENGTHS:
             vectors = run(sound(samples))[0]
