@@ -41,6 +41,9 @@ def add(subparsers: Any) -> None:
     units.add_argument("--frames", type=_positive(int), metavar="N", help="at most so many are learnt from (default: 1000000)")
     flow = parser.add_argument_group("of the recipe `vox-flow-16k`")
     flow.add_argument("--tokenizer", metavar="MODEL", help="whose tokens it learns to speak: a name or a folder")
+    speech = parser.add_argument_group("of the recipe `vox-s3-16k`")
+    speech.add_argument("--noise", metavar="MANIFEST", help="noises that speech is heard in (without it: made noise)")
+    speech.add_argument("--rooms", metavar="MANIFEST", help="responses of rooms that speech is heard in")
     parser.set_defaults(run=run)
 
 
@@ -57,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if args.recipe == "vox-flow-16k":
         return _flow(args)
     _unused(args, ("tokenizer",))
+    if args.recipe == "vox-s3-16k":
+        return _recognition(args)
+    _unused(args, ("noise", "rooms"))
     from ..core.loading import check_device
     from ..training.trainer import train
 
@@ -129,6 +135,34 @@ def _flow(args: argparse.Namespace) -> int:
         cache=args.cache,
     )
     print(f"{folder}: trained; the flow of the tokens of {args.tokenizer or 'vox-s3-16k'}")
+    return 0
+
+
+def _recognition(args: argparse.Namespace) -> int:
+    """A semantic tokenizer, by recognising phones."""
+    _unused(args, ("start_from",))
+    for manifest in (args.noise, args.rooms):
+        if manifest is not None and not os.path.isfile(manifest):
+            raise VoxzooError(f"no manifest {manifest!r}; expected a file of JSON lines with `path` or `audio_filepath`")
+    from ..training.ctc_run import train
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    folder = train(
+        args.recipe,
+        args.data,
+        args.output,
+        resume=args.resume,
+        device=args.device,
+        max_steps=args.steps,
+        max_minutes=args.minutes,
+        seed=args.seed,
+        batch=args.batch,
+        precision=args.precision,
+        cache=args.cache,
+        noise=args.noise,
+        rooms=args.rooms,
+    )
+    print(f"{folder}: trained; try `voxzoo encode IN.wav -m {folder} -o OUT.safetensors`")
     return 0
 
 

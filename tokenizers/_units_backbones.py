@@ -1,7 +1,8 @@
 """Backbones of units: what makes frames of features of sound, up to the layer that is quantised.
 
-HuBERT, wav2vec 2.0 and WavLM from `core/ssl.py`; the encoder of Whisper (Radford et al. 2022, arXiv:2212.04356), which makes no
-tokens of its own; and, without weights, mel-frequency cepstra and log-mel spectra, the baselines of the field.
+HuBERT, wav2vec 2.0 and WavLM from `core/ssl.py`; the encoders of Whisper (Radford et al. 2022, arXiv:2212.04356) and of
+SenseVoice, which make no tokens of their own; and, without weights, mel-frequency cepstra and log-mel spectra, the baselines of
+the field.
 
 Letters: B batch, T samples, N frames, D channels.
 """
@@ -21,8 +22,12 @@ from ..core.slaney_mel import mel_filters
 from ..core.ssl import architecture, first_layers
 from ..core.whisper import STRIDE, Layer, sinusoids
 from ..core.whisper_mel import whisper_mel
+from ._units_backbone import Backbone, check_layer
+from ._units_sensevoice import DEFAULTS as SENSEVOICE
+from ._units_sensevoice import HOP as SENSEVOICE_HOP
+from ._units_sensevoice import SenseVoice
 
-__all__ = ["Backbone", "backbone", "described"]
+__all__ = ["SPECTRA", "backbone", "described", "hop"]
 
 FLOOR = 1e-10  # of a band's energy
 WHISPER: dict[str, Any] = {
@@ -39,30 +44,6 @@ SPECTRA: dict[str, dict[str, Any]] = {
     "mfcc": {"hop": 320, "n_fft": 400, "mels": 40, "coefficients": 13, "deltas": 2},
     "logmel": {"hop": 320, "n_fft": 400, "mels": 80},
 }
-
-
-class Backbone(nn.Module):
-    """Sound to features.
-
-    Attributes:
-        hop: samples from one frame to the next.
-        span: samples a frame is made of; a shorter clip is completed with zeros.
-        dim: D.
-        longest: samples it takes at once; None where there is no bound of its own.
-    """
-
-    hop: int
-    span: int
-    dim: int
-    longest: int | None = None
-
-    def frames(self, samples: int) -> int:
-        """Frames of so many samples: those that fit whole, but at least one."""
-        return max(0, samples - self.span) // self.hop + 1
-
-    def forward(self, wav: Tensor) -> Tensor:
-        """wav (B, T) -> (B, frames(T), D)."""
-        raise NotImplementedError
 
 
 class SelfSupervised(Backbone):
@@ -90,7 +71,7 @@ class WhisperEncoder(Backbone):
     def __init__(self, config: Mapping[str, Any], layer: int, rate: int) -> None:
         super().__init__()
         c = self.c = dict(config)
-        _check_layer(layer, c["encoder_layers"])
+        check_layer(layer, c["encoder_layers"])
         self.rate, self.dim = rate, c["d_model"]
         self.hop = self.span = STRIDE * c["hop_length"]
         self.longest = c["max_source_positions"] * self.hop
@@ -129,7 +110,7 @@ class Spectrum(Backbone):
 
     def __init__(self, config: Mapping[str, Any], layer: int, rate: int) -> None:
         super().__init__()
-        _check_layer(layer, 0)
+        check_layer(layer, 0)
         self.hop = self.span = config["hop"]
         self.n_fft, mels, self.deltas = config["n_fft"], config["mels"], config.get("deltas", 0)
         kept = config.get("coefficients", mels)
@@ -171,18 +152,13 @@ def _cosines(inputs: int, outputs: int) -> Tensor:
     return angles.cos() * scale
 
 
-def _check_layer(layer: int, most: int) -> None:
-    if not 0 <= layer <= most:
-        raise ModelError(f"layer {layer} of a backbone of {most}; expected 0, the input of the first, to {most}")
-
-
 def described(config: Any) -> dict[str, Any]:
     """What shapes a backbone, of a `config.json` of `transformers` or of our own, with every default filled in.
 
     Raises `ModelError` for a backbone of another kind, and for sizes that are none.
     """
     kind = config.get("model_type") if isinstance(config, Mapping) else None
-    defaults = WHISPER if kind == "whisper" else SPECTRA.get(str(kind))
+    defaults = {"whisper": WHISPER, "sensevoice": SENSEVOICE, **SPECTRA}.get(str(kind))
     if defaults is None:
         found = architecture(config)
         lists = [found[key] for key in ("conv_dim", "conv_stride", "conv_kernel")]
@@ -194,7 +170,7 @@ def described(config: Any) -> dict[str, Any]:
     assert isinstance(config, Mapping)
     found = {key: config.get(key, default) for key, default in defaults.items()}
     for key, value in found.items():
-        if type(value) is not int or value < (0 if key == "deltas" else 1):
+        if type(value) is not int or value < (0 if key in ("deltas", "tp_blocks") else 1):
             raise ModelError(f"the backbone has {key} {value!r}; expected a whole number above 0")
     return {"model_type": kind, **found}
 
@@ -203,6 +179,17 @@ def backbone(config: Mapping[str, Any], layer: int, rate: int) -> Backbone:
     """The network of what `described` gives, up to a layer, with random weights. Raises `ModelError`, `MissingExtraError`."""
     if config["model_type"] == "whisper":
         return WhisperEncoder(config, layer, rate)
+    if config["model_type"] == "sensevoice":
+        return SenseVoice(config, layer, rate)
     if config["model_type"] in SPECTRA:
         return Spectrum(config, layer, rate)
     return SelfSupervised(config, layer, rate)
+
+
+def hop(config: Mapping[str, Any]) -> int:
+    """Samples from one frame to the next, of what `described` gives."""
+    if config["model_type"] == "whisper":
+        return STRIDE * int(config["hop_length"])
+    if config["model_type"] == "sensevoice":
+        return SENSEVOICE_HOP
+    return int(config["hop"]) if config["model_type"] in SPECTRA else math.prod(config["conv_stride"])

@@ -16,7 +16,8 @@ from ..core.kmeans_files import read_centers
 from ..core.ssl import without_weight_norm
 from ..core.weights import read_checkpoint, read_json, read_state
 from ._units import complete
-from ._units_backbones import SPECTRA, described
+from ._units_backbones import SPECTRA, backbone, described
+from ._units_sensevoice import read_sensevoice, used_by
 
 __all__ = ["backbone_files", "first_layers_of", "read_backbone", "read_published"]
 
@@ -43,9 +44,9 @@ def read_published(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, A
         raise WeightsError(f"{str(file)!r} holds {found} units; expected {settings['codebook_size']}: it is of another model")
     told, state = read_backbone(folder, settings["backbone"] if backbone_files(folder) or not settings["layer"] else None)
     c = complete({**settings, **told})
-    width = c["backbone"].get("hidden_size", c["backbone"].get("d_model"))
-    if c["quantizer"] == "kmeans" and width is not None:
-        read_centers(file, width)
+    if c["quantizer"] == "kmeans":
+        with torch.device("meta"):
+            read_centers(file, backbone(c["backbone"], c["layer"], c["sample_rate"]).dim)
     state = first_layers_of(state, c)
     return c, {f"backbone.{key}": v for key, v in state.items()} | {f"quantizer.{key}": v for key, v in quantizer.items()}
 
@@ -60,21 +61,26 @@ def read_backbone(place: Path, known: Mapping[str, Any] | None) -> tuple[dict[st
             return {"backbone": known}, {}
         known = None
     path = place if place.is_file() else _only(backbone_files(place), place, "a backbone, such as hubert_base_ls960.pt")
-    backbone = known or {"model_type": "wavlm" if "wavlm" in path.name.lower() else "hubert"}
+    if (path.parent / "am.mvn").is_file():
+        sizes, state = read_sensevoice(path.parent)
+        return {"backbone": described(sizes)}, state
+    shape = known or {"model_type": "wavlm" if "wavlm" in path.name.lower() else "hubert"}
     theirs = path.parent / "config.json"
     if path.name in ("model.safetensors", "pytorch_model.bin") and theirs.is_file():
-        backbone = read_json(theirs)
-    backbone = described(backbone)
-    if backbone["model_type"] == "whisper":
+        shape = read_json(theirs)
+    shape = described(shape)
+    if shape["model_type"] == "whisper":
         state = {WHISPER.sub("", key): value for key, value in read_state(path).items() if WHISPER.match(key)}
-        return {"backbone": backbone}, state
-    state, told = read_backbone_file(path, backbone["model_type"])
-    return {"backbone": backbone, **told}, without_weight_norm(state)
+        return {"backbone": shape}, state
+    state, told = read_backbone_file(path, shape["model_type"])
+    return {"backbone": shape, **told}, without_weight_norm(state)
 
 
 def first_layers_of(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """Of a backbone's tensors those that the layers up to the one that is quantised use, under our names."""
     architecture, layer = config["backbone"], config["layer"]
+    if architecture["model_type"] == "sensevoice":
+        return used_by(layer, state, architecture)
     whisper = architecture["model_type"] == "whisper"
     total = architecture["encoder_layers" if whisper else "num_hidden_layers"] if state else 0
     norm = "layer_norm." if whisper else "encoder.layer_norm."

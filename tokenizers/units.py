@@ -17,7 +17,6 @@ law is there once. (The published code cuts at every 100 s without context, and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +30,7 @@ from ..core.fixed_windows import FixedWindows
 from ..core.model import Encoded, Model
 from ..core.weights import peek_config
 from ._units import Network, complete
-from ._units_backbones import SPECTRA
+from ._units_backbones import hop
 from ._units_files import read_published
 
 __all__ = ["Units"]
@@ -64,7 +63,7 @@ class Units(Model):
         c = complete(config)
         return {
             "sample_rate": c["sample_rate"],
-            "frame_rates": (Fraction(c["sample_rate"], _hop(c["backbone"])),),
+            "frame_rates": (Fraction(c["sample_rate"], hop(c["backbone"])),),
             "codebook_sizes": (c["codebook_size"],),
             "latency": c["window"],
         }
@@ -99,10 +98,3 @@ class Units(Model):
     def _open_encoder(self, streams: int) -> FixedWindows:
         network = self.network
         return FixedWindows(network.encode, network.size, network.context, network.backbone.hop, self.device)
-
-
-def _hop(config: Mapping[str, Any]) -> int:
-    """Samples per unit."""
-    if config["model_type"] == "whisper":
-        return 2 * int(config["hop_length"])
-    return int(config["hop"]) if config["model_type"] in SPECTRA else math.prod(config["conv_stride"])

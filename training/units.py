@@ -72,12 +72,12 @@ def train_units(
     cache: str | Path | None = None,
     resume: bool = False,
 ) -> Path:
-    """Learn units; leaves a folder that `voxzoo.load` takes, `out`, which it returns, with `units.json` that tells how.
+    """Learn units; leaves a folder that `voxzoo.load` takes, `out`, which it returns, with `units-report.json` that tells how.
 
     Args:
         backbone: "mfcc" or "logmel"; a folder in the form of transformers (HuBERT, WavLM, wav2vec 2.0, Whisper), or
-            `hf:OWNER/REPO` with one; a file of fairseq, s3prl, WavLM or torchaudio; or units or their registry name, whose
-            backbone is taken.
+            `hf:OWNER/REPO` with one; a folder of FunASR with SenseVoice; a file of fairseq, s3prl, WavLM or torchaudio; or
+            units or their registry name, whose backbone is taken.
         layer: whose output is quantised; 0 is the input of the first, and the only one of "mfcc" and "logmel".
         data: manifests, JSON lines with `path` (or `audio_filepath`) relative to the manifest.
         cache: where decoded clips and features are kept (default: `out`/cache).
@@ -157,7 +157,7 @@ def fit(table: np.ndarray, settings: KMeansSettings, seed: int) -> Any:
 def open_backbone(name: str, layer: int) -> tuple[Network, dict[str, Tensor]]:
     """A network up to the layer, with one codeword that is of no account, and its state without that."""
     told, state = _found(name)
-    most = 30.0 if told["backbone"]["model_type"] == "whisper" else 100.0
+    most = 30.0 if told["backbone"]["model_type"] in ("whisper", "sensevoice") else 100.0
     config = complete({**told, "layer": layer, "codebook_size": 1, "window": most, "context": most / 20})
     if config["backbone"]["model_type"] in SPECTRA:
         state = {}
@@ -192,9 +192,7 @@ def _of_units(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(model, Units):
         raise ModelError(f"{name!r} has no backbone for units; expected one of HuBERT, WavLM, wav2vec 2.0 or Whisper")
     c = model.config
-    whisper = c["backbone"]["model_type"] == "whisper"
-    state = model.network.backbone.state_dict()
-    plain = {key if whisper else key.removeprefix("network."): value for key, value in state.items()}
+    plain = {key.removeprefix("network."): value for key, value in model.network.backbone.state_dict().items()}
     return {"backbone": c["backbone"], "normalize": c["normalize"], "sample_rate": c["sample_rate"]}, plain
 
 
