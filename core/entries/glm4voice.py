@@ -55,7 +55,7 @@ ENTRIES: tuple[Entry, ...] = (
         streaming="exact: segments of 30 s that know nothing of each other, as published; tokens of a segment come when it is "
         'complete, or at the end. With `normalisation` set to "running" for encode and streams, the spectrogram is cut off by '
         "the loudest place so far, and the tokens of each block of 4 s come 2.5 ms after it; of these, 98.6 % equal those of "
-        "the published way (12 clips of speech of 4 to 14 s, random weights). The two spectrograms differ in 19 of 86 clips, in "
+        "the published way (12 clips of speech of 4 to 14 s, random weights). The spectrograms differ in 19 of 86 clips, in "
         "1.8 % of all values",
         compared="a second implementation from the specification, in double precision and without shared code, from 1 sample "
         "to three segments, and at real size on 4.6 s of speech; the feature extractor and encoder layers of transformers: "
