@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.errors import ModelError
+from ..core.packed import Linear
 from ._seanet import Activation, Codebook, Conv, Quantizer, Residual, Stack, Upsample
 
 __all__ = ["MimiConfig", "Network"]
@@ -88,41 +89,50 @@ class Scale(nn.Module):
         return x * self.scale
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where L positions stand in the clip, for every block alike.
+
+    Attributes:
+        turn: cosines and sines (L, D / H) of the rotary positions (Su et al. 2021, arXiv:2104.09864).
+        mask: bool (L, past + L), which positions each one attends to.
+        kept: of past + L, those that what follows will attend to.
+    """
+
+    turn: tuple[Tensor, Tensor]
+    mask: Tensor
+    kept: slice
+
+
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x (B, H, L, D / H), turned by its positions."""
+    a, b = x.chunk(2, dim=3)
+    return x * cos + torch.cat([-b, a], dim=3) * sin
+
+
 class Attention(nn.Module):
-    """Causal self-attention over the last `window` positions, with rotary positions (Su et al. 2021, arXiv:2104.09864)."""
+    """Causal self-attention over the last positions."""
 
     def __init__(self, c: MimiConfig) -> None:
         super().__init__()
-        self.heads, self.window, self.theta = c.num_attention_heads, c.sliding_window, c.rope_theta
+        self.heads = c.num_attention_heads
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            self.add_module(name, nn.Linear(c.hidden_size, c.hidden_size, bias=False))
+            self.add_module(name, Linear(c.hidden_size, c.hidden_size, bias=False))
 
-    def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None, start: int, count: int) -> tuple[Tensor, Any]:
-        """x (B, L, D) of positions from `start` on, the first `count` of which are real; past: keys and values before them."""
+    def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None, place: Place) -> tuple[Tensor, Any]:
+        """x (B, L, D); past: keys and values before it."""
         q, k, v = (self._heads(name, x) for name in ("q_proj", "k_proj", "v_proj"))
-        q, k = self._turned(q, start), self._turned(k, start)
+        q, k = turned(q, *place.turn), turned(k, *place.turn)
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        total = k.shape[2]
-        distance = torch.arange(total - x.shape[1], total, device=x.device)[:, None] - torch.arange(total, device=x.device)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=(distance >= 0) & (distance < self.window))
-        end = total - x.shape[1] + count
-        first = max(0, end - self.window + 1)
-        kept = (k[:, :, first:end].clone(), v[:, :, first:end].clone())
-        return cast(nn.Linear, self.o_proj)(mixed.transpose(1, 2).flatten(2)), kept
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=place.mask)
+        kept = (k[:, :, place.kept].clone(), v[:, :, place.kept].clone())
+        return cast(Linear, self.o_proj)(mixed.transpose(1, 2).flatten(2)), kept
 
     def _heads(self, name: str, x: Tensor) -> Tensor:
         """(B, H, L, D / H)."""
         y: Tensor = getattr(self, name)(x)
         return y.unflatten(2, (self.heads, -1)).transpose(1, 2)
-
-    def _turned(self, x: Tensor, start: int) -> Tensor:
-        dim = x.shape[3]
-        slow = 1.0 / self.theta ** (torch.arange(0, dim, 2, device=x.device, dtype=torch.float32) / dim)
-        angles = torch.outer(torch.arange(start, start + x.shape[2], device=x.device).float(), slow)
-        cos, sin = (torch.cat([wave, wave], dim=1).to(x.dtype) for wave in (angles.cos(), angles.sin()))
-        a, b = x.chunk(2, dim=3)
-        return x * cos + torch.cat([-b, a], dim=3) * sin
 
 
 class MLP(nn.Module):
@@ -130,8 +140,8 @@ class MLP(nn.Module):
 
     def __init__(self, c: MimiConfig) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(c.hidden_size, c.intermediate_size, bias=False)
-        self.fc2 = nn.Linear(c.intermediate_size, c.hidden_size, bias=False)
+        self.fc1 = Linear(c.hidden_size, c.intermediate_size, bias=False)
+        self.fc2 = Linear(c.intermediate_size, c.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)."""
@@ -149,9 +159,9 @@ class Block(nn.Module):
         self.post_attention_layernorm = nn.LayerNorm(c.hidden_size, eps=c.norm_eps)
         self.self_attn_layer_scale, self.mlp_layer_scale = Scale(c.hidden_size), Scale(c.hidden_size)
 
-    def forward(self, x: Tensor, past: Any, start: int, count: int) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, past: Any, place: Place) -> tuple[Tensor, Any]:
         """See `Attention`."""
-        y, past = self.self_attn(self.input_layernorm(x), past, start, count)
+        y, past = self.self_attn(self.input_layernorm(x), past, place)
         x = x + self.self_attn_layer_scale(y)
         return x + self.mlp_layer_scale(self.mlp(self.post_attention_layernorm(x))), past
 
@@ -162,17 +172,29 @@ class Transformer(nn.Module):
     def __init__(self, c: MimiConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Block(c) for _ in range(c.num_hidden_layers))
+        self.window, self.theta, self.head = c.sliding_window, c.rope_theta, c.hidden_size // c.num_attention_heads
 
     def forward(self, x: Tensor, state: tuple[int, list[Any]] | None = None) -> tuple[Tensor, tuple[int, list[Any]]]:
         """x (B, L, D) -> the same shape, and the state for what follows."""
         start, pasts = state or (0, [None] * len(self.layers))
         count = x.shape[1]
         x = F.pad(x, (0, 0, 0, max(0, STEADY - count)))
+        place = self._place(x, start, count, 0 if pasts[0] is None else pasts[0][0].shape[2])
         kept = []
         for layer, past in zip(self.layers, pasts, strict=True):
-            x, past = layer(x, past, start, count)
+            x, past = layer(x, past, place)
             kept.append(past)
         return x[:, :count], (start + count, kept)
+
+    def _place(self, x: Tensor, start: int, count: int, past: int) -> Place:
+        """Of x (B, L, D), positions from `start` on, the first `count` of which are real, with keys of `past` before them."""
+        slow = 1.0 / self.theta ** (torch.arange(0, self.head, 2, device=x.device, dtype=torch.float32) / self.head)
+        angles = torch.outer(torch.arange(start, start + x.shape[1], device=x.device).float(), slow)
+        cos, sin = (torch.cat([wave, wave], dim=1).to(x.dtype) for wave in (angles.cos(), angles.sin()))
+        total = past + x.shape[1]
+        distance = torch.arange(past, total, device=x.device)[:, None] - torch.arange(total, device=x.device)
+        end = past + count
+        return Place((cos, sin), (distance >= 0) & (distance < self.window), slice(max(0, end - self.window + 1), end))
 
 
 class Doubled(nn.Module):
@@ -194,12 +216,20 @@ class Doubled(nn.Module):
 
 
 class Nearest(Codebook):
-    """Searched as the published code does it, through `torch.cdist`, so that near ties fall alike."""
+    """Searched with the arithmetic of `torch.cdist`, which the published code calls, so that near ties fall alike."""
+
+    def fold(self) -> None:
+        """See `Codebook.fold`."""
+        embed = self.embed.data
+        energy = embed.pow(2).sum(1, keepdim=True)
+        self.columns = torch.cat([embed, torch.ones_like(energy), energy], dim=1).t()
 
     def search(self, x: Tensor) -> Tensor:
-        """x (M, D) -> code of the nearest codeword (M,)."""
+        """x (M, D) -> code of the nearest codeword (M,): |x - e| is least."""
         rows = F.pad(x, (0, 0, 0, max(0, STEADY - len(x))))
-        return torch.cdist(rows[None], self.embed[None])[0, : len(x)].argmin(1)
+        energy = rows.pow(2).sum(1, keepdim=True)
+        squared = torch.cat([rows * -2, energy, torch.ones_like(energy)], dim=1) @ self.columns
+        return squared[: len(x)].clamp_(min=0).sqrt_().argmin(1)
 
 
 class ResidualQuantizer(Quantizer):
@@ -261,7 +291,7 @@ class Network(nn.Module):
     def fold(self) -> None:
         """Compute what follows from the parameters alone; to be called when these have changed."""
         for module in self.modules():
-            if isinstance(module, (Conv, Upsample, Codebook)):
+            if isinstance(module, (Conv, Upsample, Codebook, Linear)):
                 module.fold()
 
     def encode(self, wav: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:

@@ -20,41 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.convs import elu
+from ..core.packed import plain
+from ._kernels import Kernel, after, random_kernel
+
 FEW_STEPS = 4  # up to so many, an LSTM goes step by step
+PIECE = 1 << 20  # numbers in one activation; a few times as many leave the cache, and each costs page faults
 Lengths = list[int] | None
 Passed = tuple[Tensor, Any, Lengths]
 Norm = Literal["weight_norm", "time_group_norm", "none"]
 Pad = Literal["reflect", "constant", "replicate"]
-
-
-class Kernel(nn.Module):
-    """Weight and bias of a convolution; with weight norm (Salimans & Kingma 2016) stored as `weight_g` and `weight_v`.
-
-    The product of the two is computed once, by `fold`, and laid out there for the layer's own way of computing.
-    """
-
-    laid: Tensor
-
-    def __init__(self, weight: Tensor, biases: int | None, weight_norm: bool) -> None:
-        super().__init__()
-        if weight_norm:
-            self.weight_g = nn.Parameter(weight.norm(dim=(1, 2), keepdim=True))
-            self.weight_v = nn.Parameter(weight)
-        else:
-            self.weight = nn.Parameter(weight)
-        self.bias = None if biases is None else nn.Parameter(torch.empty(biases).uniform_(-0.1, 0.1))
-        self.weight_norm = weight_norm
-        self.register_buffer("laid", None, persistent=False)
-
-    @property
-    def product(self) -> Tensor:
-        """The weight of `nn.Conv1d` (O, I, W), or of `nn.ConvTranspose1d` (I, O, W)."""
-        return torch._weight_norm(self.weight_v, self.weight_g, 0) if self.weight_norm else self.weight.data
-
-
-def random_kernel(first: int, second: int, width: int, fan: int) -> Tensor:
-    """Keeps the scale of the signal, so that a network with random weights hears its input."""
-    return torch.randn(first, second, width) / fan**0.5
 
 
 def normalised(norm: nn.GroupNorm | None, x: Tensor) -> Tensor:
@@ -79,37 +54,25 @@ class Conv(nn.Module):
         kernel = random_kernel(outside, inside, width, inside * width)
         self.conv = Kernel(kernel, outside if bias else None, norm == "weight_norm")
         self.norm = nn.GroupNorm(1, outside) if norm == "time_group_norm" else None
-        self.pad = pad
+        self.pad, self.outside = pad, outside
         self.width, self.stride, self.dilation, self.causal = width, stride, dilation, causal
-        self.flat = width == 1 or (inside == 1 and dilation == 1)  # a matrix product does it, and faster
         self.reach = (width - 1) * dilation + 1 - stride  # positions before its own stride that an output sees
 
     def fold(self) -> None:
         """To be called when the parameters have changed."""
-        weight = self.conv.product
-        if self.flat:
-            self.conv.laid = weight.flatten(1).clone()
-        else:
-            self.conv.laid = weight[:, :, None].clone(memory_format=torch.channels_last)
+        self.conv.lay(self.conv.product)
 
-    def forward(self, x: Tensor, state: Tensor | None, lengths: Lengths) -> Passed:
-        """state: the last `reach` positions (B, reach, D) before x."""
+    def forward(self, x: Tensor, state: Tensor | None, lengths: Lengths, elu: bool = False) -> Passed:
+        """state: the last `reach` positions (B, reach, D) before x; `elu`: of ELU of x."""
         if not self.causal:
             return normalised(self.norm, self._convolved(self._surrounded(x))), None, None
-        seen = x
-        if self.reach:
-            seen = torch.cat([self._before(x, lengths) if state is None else state, x], dim=1)
+        seen = after(x, self.reach, lambda y: self._before(y, lengths) if state is None else state, elu)
         if self.stride > 1:
             seen, lengths = self._completed(seen, lengths, state is None)
         return normalised(self.norm, self._convolved(seen)), seen[:, seen.shape[1] - self.reach :].clone(), lengths
 
     def _convolved(self, seen: Tensor) -> Tensor:
-        if self.flat:
-            windows = seen if self.width == 1 else seen[:, :, 0].unfold(1, self.width, self.stride)
-            return F.linear(windows, self.conv.laid, self.conv.bias)
-        image = seen.transpose(1, 2)[:, :, None]  # (B, D, 1, L), channels last in memory
-        y = F.conv2d(image, self.conv.laid, self.conv.bias, (1, self.stride), 0, (1, self.dilation))
-        return y[:, :, 0].transpose(1, 2)
+        return self.conv.convolved(seen, self.conv.bias, self.stride, self.dilation)
 
     def _before(self, x: Tensor, lengths: Lengths) -> Tensor:
         """The `reach` positions before the start. Mirrored, they are the first ones, zeros taken as following a short clip."""
@@ -156,19 +119,21 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = Kernel(random_kernel(inside, outside, 2 * stride, 2 * inside), outside, norm == "weight_norm")
         self.norm = nn.GroupNorm(1, outside) if norm == "time_group_norm" else None
-        self.stride, self.causal = stride, causal
+        self.stride, self.causal, self.outside = stride, causal, outside
 
     def fold(self) -> None:
         """To be called when the parameters have changed."""
         late, early = self.conv.product.split(self.stride, dim=2)  # (I, O, S): of the position itself, and of the one before
-        self.conv.laid = torch.cat([early, late]).permute(2, 1, 0).flatten(0, 1).contiguous()  # (S * O, 2 I)
+        self.conv.lay(torch.stack([early, late], dim=3).permute(2, 1, 0, 3).flatten(0, 1))  # (S * O, I, 2)
 
-    def forward(self, x: Tensor, state: Tensor | None, lengths: Lengths) -> Passed:
-        """state: the last position (B, 1, D) before x, which still sounds in x's first stride."""
-        before = torch.zeros_like(x[:, :1]) if state is None else state
-        seen = torch.cat([before, x], dim=1) if self.causal else F.pad(x, (0, 0, 1, 1))
+    def forward(self, x: Tensor, state: Tensor | None, lengths: Lengths, elu: bool = False) -> Passed:
+        """state: the last position (B, 1, D) before x, which still sounds in x's first stride; `elu`: of ELU of x."""
+        if self.causal:
+            seen = after(x, 1, lambda y: torch.zeros_like(y[:, :1]) if state is None else state, elu)
+        else:
+            seen = F.pad(x, (0, 0, 1, 1))
         bias = cast(Tensor, self.conv.bias)
-        y = F.linear(torch.cat([seen[:, :-1], seen[:, 1:]], dim=2), self.conv.laid, bias.repeat(self.stride))
+        y = self.conv.convolved(seen, bias.repeat(self.stride))
         y = normalised(self.norm, y.reshape(len(y), -1, len(bias)))
         if not self.causal:
             start = self.stride - self.stride // 2
@@ -214,7 +179,7 @@ class Activation(nn.Module):
 
     def forward(self, x: Tensor, state: None, lengths: Lengths) -> Passed:
         """No state."""
-        return F.elu(x, inplace=self.inplace), None, lengths
+        return elu(x, x if self.inplace else torch.empty_like(x)), None, lengths
 
 
 class Residual(nn.Module):
@@ -234,24 +199,76 @@ class Residual(nn.Module):
 
 
 def run(layers: Iterable[nn.Module], x: Tensor, state: list[Any] | None, lengths: Lengths) -> tuple[Tensor, list[Any], Lengths]:
-    """Layers in a row, each with its own state."""
-    following = []
-    for i, layer in enumerate(layers):
-        x, kept, lengths = layer(x, None if state is None else state[i], lengths)
-        following.append(kept)
+    """Layers in a row, each with its own state. A causal convolution does the activation before it as it pads, in one pass."""
+    layers = list(layers)
+    following: list[Any] = []
+    activated = False
+    for i, (layer, then) in enumerate(zip(layers, [*layers[1:], None], strict=True)):
+        if isinstance(layer, Activation) and isinstance(then, (Conv, Upsample)) and then.causal:
+            activated = True
+            following.append(None)
+        else:
+            extra = {"elu": True} if activated else {}
+            x, kept, lengths = layer(x, None if state is None else state[i], lengths, **extra)
+            following.append(kept)
+            activated = False
     return x, following, lengths
 
 
 class Stack(nn.Module):
-    """Layers in a row, under the name the checkpoints have for them."""
+    """Layers in a row, under the name the checkpoints have for them.
+
+    On a CPU the causal layers at the highest rates go through a clip in pieces that stay in its cache; the layers' states
+    make that the same as the whole.
+    """
 
     def __init__(self, layers: list[nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
+        turns = [i for i, layer in enumerate(layers) if getattr(layer, "stride", 1) > 1]
+        middle = len(turns) // 2
+        self.rising = bool(turns) and isinstance(layers[turns[0]], Upsample)
+        self.cut = turns[middle] - 1 if self.rising else 1 + turns[middle - 1] if middle else 1
+        self.causal = cast(Conv, layers[0]).causal
 
     def forward(self, x: Tensor, state: list[Any] | None = None, lengths: Lengths = None) -> tuple[Tensor, list[Any], Lengths]:
         """x (B, L, D) -> (B, L', D'), the state for what follows, and the lengths of its rows."""
-        return run(self.layers, x, state, lengths)
+        if not (self.causal and plain(x)):
+            return run(self.layers, x, state, lengths)
+        following = []
+        for part, fast in ((slice(self.cut), not self.rising), (slice(self.cut, None), self.rising)):
+            way = in_pieces if fast else run
+            x, kept, lengths = way(list(self.layers)[part], x, None if state is None else state[part], lengths)
+            following += kept
+        return x, following, lengths
+
+
+def in_pieces(
+    layers: list[nn.Module], x: Tensor, state: list[Any] | None, lengths: Lengths
+) -> tuple[Tensor, list[Any], Lengths]:
+    """What `run` gives, made of pieces; rows of unequal lengths go one by one, and no state comes of them."""
+    if lengths is not None:
+        rows = [in_pieces(layers, row[None, :end], None, None)[0][0] for row, end in zip(x, lengths, strict=True)]
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True), [None] * len(layers), [len(row) for row in rows]
+    parts, size, kept = [], piece(layers, x), state or []
+    for start in range(0, max(1, x.shape[1]), size):
+        y, kept, _ = run(layers, x[:, start : start + size], kept or None, None)
+        parts.append(y)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), kept, None
+
+
+def piece(layers: list[nn.Module], x: Tensor) -> int:
+    """Positions of a piece of x (B, L, D): whole strides, more than a layer needs of the past, else as the cache holds."""
+    unit, rate, most, past = 1, 1, x.shape[2], 0
+    for layer in layers:
+        if isinstance(layer, (Conv, Residual)):
+            conv = layer if isinstance(layer, Conv) else cast(Conv, layer.block[1])
+            unit, past = unit * conv.stride, max(past, (conv.reach + 1) * unit)
+        if isinstance(layer, Upsample):
+            rate *= layer.stride
+        if isinstance(layer, (Conv, Upsample)):
+            most = max(most, layer.outside * rate // unit)
+    return -(-max(past, PIECE // (most * len(x))) // unit) * unit
 
 
 class Codebook(nn.Module):

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-__all__ = ["Conv", "ConvTranspose", "Snake", "chain", "fold", "in_pieces", "normed", "receptive"]
+from .packed import plain
 
-NUMPY_THREADS = 2  # numpy's sine runs on one thread, 2.4 times as fast as torch's on one
+__all__ = ["Conv", "ConvTranspose", "Snake", "chain", "elu", "fold", "in_pieces", "normed", "receptive"]
+
+NUMPY_THREADS = 2  # numpy's sine and ELU run on one thread, 2.4 times as fast as torch's on one
 PIECE = 1 << 20  # numbers in one activation; above a few million they leave the cache, and each costs page faults
 
 
@@ -116,6 +118,26 @@ class Snake(nn.Module):
         inner.mul_(inner)
         torch.addcmul(x, inner, self.inverse, out=inner)
         return out
+
+
+def _vectorised(function: str) -> bool:
+    """Whether numpy computes it on many numbers at once on this processor."""
+    if not hasattr(np.lib, "introspect"):
+        return False
+    found = np.lib.introspect.opt_func_info(func_name=f"^{function}$", signature="float32").get(function, {})
+    return any(not kind["current"].startswith("baseline") for kind in found.values())
+
+
+EXPM1 = _vectorised("expm1")
+
+
+def elu(x: Tensor, out: Tensor) -> Tensor:
+    """ELU (Clevert et al. 2015, arXiv:1511.07289) of x into `out`, which may be x."""
+    if not (EXPM1 and plain(x) and torch.get_num_threads() <= NUMPY_THREADS):
+        return F.elu(x, inplace=True) if out is x else out.copy_(F.elu(x))
+    below = torch.clamp(x, max=0) if out is x else torch.clamp(x, max=0, out=out)
+    np.expm1(below.numpy(), out=below.numpy())
+    return torch.maximum(x, below, out=out)  # exp(x) - 1 is above x where x is below 0, and is 0 elsewhere
 
 
 def normed(conv: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voxzoo.core import convs
-from voxzoo.core.convs import Conv, ConvTranspose, Snake, chain, fold, in_pieces, normed, receptive
+from voxzoo.core.convs import Conv, ConvTranspose, Snake, chain, elu, fold, in_pieces, normed, receptive
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,28 @@ def test_snake(edge: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None
         got = snake(x.transpose(1, 2), edge).transpose(1, 2)
         wanted = x.double() + torch.sin(snake.alpha.double() * x.double()) ** 2 / snake.alpha.double()
     assert torch.allclose(got, F.pad(wanted, (edge, edge)).float(), atol=1e-4)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_elu(threads: int, gradients: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with numpy's exponential and torch's, into another tensor, into a part of one, and in place."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    x = torch.cat([torch.randn(2, 20, 5) * 10.0**k for k in range(-6, 3)], dim=1)
+    wanted = F.elu(x)
+    whole = torch.full((2, 3 + x.shape[1], 5), 7.0)
+    with torch.set_grad_enabled(gradients):
+        for out in (torch.empty_like(x), whole[:, 3:], x):
+            assert elu(x, out) is out
+            assert torch.allclose(out, wanted, rtol=1e-6, atol=0)
+    assert bool((whole[:, :3] == 7).all())
+
+
+def test_elu_in_place_has_its_gradient() -> None:
+    x = torch.randn(4, 5, requires_grad=True)
+    y = x * 1
+    elu(y, y).sum().backward()
+    assert torch.allclose(x.grad, torch.where(x > 0, torch.ones_like(x), x.exp()))  # type: ignore[arg-type]
 
 
 def test_folding_again_follows_changed_weights_and_leaves_the_state_dict_alone() -> None:

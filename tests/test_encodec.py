@@ -17,6 +17,7 @@ import torch
 
 import voxzoo
 from voxzoo import Audio, ModelError, Tokens, TokensError, WeightsError
+from voxzoo.codecs import _seanet
 from voxzoo.codecs.encodec import Encodec24, Encodec48
 from voxzoo.core.loading import random_model
 
@@ -274,6 +275,19 @@ def test_24k_streams_give_what_clips_give(samples: int, step: int) -> None:
     sound = np.concatenate(sound_of(model, parts))
     assert len(sound) == samples
     assert np.abs(sound - model.decode(whole).samples).max() <= 1e-6
+
+
+@pytest.mark.parametrize("samples", [[1], [57], [403], [403, 400, 377]])
+def test_24k_pieces_change_nothing(samples: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("encodec-24k")
+    clips = [noise(n, 2400, n) for n in samples]
+    whole = model.encode(clips)
+    sounds = model.decode(whole)
+    monkeypatch.setattr(_seanet, "PIECE", 1)
+    pieces = model.encode(clips)
+    assert equal(pieces, whole)
+    for a, b in zip(model.decode(pieces), sounds, strict=True):
+        assert np.abs(a.samples - b.samples).max() <= 1e-6
 
 
 def test_24k_starts_after_seven_frames_then_goes_frame_by_frame() -> None:

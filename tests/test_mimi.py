@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import voxzoo
 from voxzoo import Audio, ModelError, Tokens, WeightsError
+from voxzoo.codecs import _kernels, _seanet
 from voxzoo.codecs.mimi import _from_moshi, _published_state
 from voxzoo.core.loading import random_model
 from voxzoo.core.model import Model
@@ -172,6 +173,21 @@ def test_streams_equal_the_whole_clip(step: int) -> None:
     joined, wav = streamed(model, clip, step)
     assert all(torch.equal(a, b) for a, b in zip(joined.codes, tokens.codes, strict=True))
     assert np.abs(wav - model.decode(tokens).samples).max() <= 1e-5
+
+
+@pytest.mark.parametrize("size", [1, 3000])
+def test_pieces_change_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does gathering the windows of convolutions."""
+    model = tiny()
+    clips = [sound(48 * 30 + 17), sound(48 * 26, seed=1)]
+    whole = model.encode(clips)
+    sounds = model.decode(whole)
+    monkeypatch.setattr(_seanet, "PIECE", size)
+    monkeypatch.setattr(_kernels, "MANY", 1)
+    pieces = model.encode(clips)
+    assert all(torch.equal(a, b) for a, b in zip(pieces.codes, whole.codes, strict=True))
+    for a, b in zip(model.decode(pieces), sounds, strict=True):
+        assert np.abs(a.samples - b.samples).max() <= 1e-5
 
 
 def test_the_first_stream_is_the_semantic_one_and_stands_alone() -> None:
