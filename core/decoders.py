@@ -25,7 +25,7 @@ class DecoderFacts:
 
     Attributes:
         name: registry name.
-        takes: "mel", log-mel frames; "units", one code a frame, repeats left out or not.
+        takes: "mel", log-mel frames; "units", one code a frame, repeats left out or not; "tokens", to make log-mel frames of.
         sample_rate: Hz of the sound.
         frame_rate: of what it takes, per second, exact.
         context: frames before and after one that its sound depends on; None where that is the whole clip.
@@ -36,7 +36,7 @@ class DecoderFacts:
     """
 
     name: str
-    takes: Literal["mel", "units"]
+    takes: Literal["mel", "units", "tokens"]
     sample_rate: int
     frame_rate: Fraction
     context: tuple[int, int] | None
@@ -66,6 +66,8 @@ class DecoderEntry:
         compared: what it was compared with, and to which tolerance; or that it was not.
         weights: where the published checkpoint lies; None for what is bundled with Voxzoo, and where there is none.
         unpublished: where there are no weights to be had from here: that, and what to do instead; else empty.
+        plays: of what takes tokens, the tokenizers (registry names) whose tokens it speaks.
+        vocoder: of what takes tokens, the decoder (registry name) that makes sound of its mel.
     """
 
     facts: DecoderFacts
@@ -77,6 +79,8 @@ class DecoderEntry:
     compared: str
     weights: Weights | None = None
     unpublished: str = ""
+    plays: tuple[str, ...] = ()
+    vocoder: str = ""
 
     @property
     def name(self) -> str:
@@ -91,10 +95,11 @@ class DecoderEntry:
 
 @functools.cache
 def _table() -> dict[str, DecoderEntry]:
-    from .entries.decoders import ENTRIES
+    from .entries import decoders, flows
 
-    table = {item.name: item for item in ENTRIES}
-    if len(table) != len(ENTRIES):
+    entries = (*decoders.ENTRIES, *flows.ENTRIES)
+    table = {item.name: item for item in entries}
+    if len(table) != len(entries):
         raise ModelError("two decoders are registered by the same name")
     return table
 

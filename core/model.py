@@ -17,26 +17,30 @@ Two models are compatible, that is, decode each other's tokens, only when their 
 
 from __future__ import annotations
 
+import functools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .audio import Audio, read_blocks
-from .errors import AudioError, ModelError, NotDecodableError, TokensError, WrongModelError
+from .errors import AudioError, ModelError, TokensError, WrongModelError
 from .facts import Facts
 from .registry import entry
 from .resampling import SOXR
 from .streaming import DecoderCore, Encoded, EncoderCore, StreamDecoder, StreamEncoder
 from .tokens import PADDING, Tokens
 from .weights import FORMAT, fingerprint, read_json, read_state, save_folder
+
+if TYPE_CHECKING:
+    from .pairing import Speech
 
 __all__ = ["Encoded", "Model"]
 
@@ -266,15 +270,24 @@ class Model(ABC):
         return replace(clips[0], codes=codes, lengths=np.concatenate([c.lengths for c in clips]), extras=extras, batched=True)
 
     # ------------------------------------------------------------------ decode
-    def decode(self, tokens: Tokens) -> Any:
+    def decode(self, tokens: Tokens, *, voice: Any = None) -> Any:
         """Sound of tokens: an `Audio`, or a list of them when a list was encoded, each of its clip's true length.
+
+        Args:
+            tokens: made by this very model.
+            voice: who speaks, where the tokens do not tell: a path or an `Audio` of a few seconds, or a vector. Only for
+                tokenizers that are heard through a flow and a vocoder (see `pairing`).
 
         Raises:
             NotDecodableError: the model has no way back to sound.
+            ModelError: a voice, for a model that has no use for one.
             WrongModelError: tokens of another fingerprint.
             TokensError: streams whose numbers of frames do not belong together.
         """
-        self.check_decodes()
+        if not self.decodes:
+            return self.speech.decode(tokens, voice=voice)
+        if voice is not None:
+            raise ModelError(f"{self.facts.name} has no use for a voice: its tokens carry it; leave out voice=")
         self.check(tokens)
         tokens = tokens.torch(self.device)
         clips = [tokens[i] for i in range(len(tokens))]
@@ -287,10 +300,17 @@ class Model(ABC):
         audios = [Audio(out[i], self.facts.output_rate) for i in range(len(clips))]
         return audios if tokens.batched else audios[0]
 
+    @functools.cached_property
+    def speech(self) -> Speech:
+        """What speaks the tokens of a tokenizer without a decoder of its own. Raises `NotDecodableError`."""
+        from .pairing import paired  # which needs decoders, which most models do not
+
+        return paired(self)
+
     def check_decodes(self) -> None:
         """Raise `NotDecodableError` where there is no decoder."""
         if not self.decodes:
-            raise NotDecodableError(f"{self.facts.name} has no decoder: {self.undecodable}")
+            self.speech  # noqa: B018
 
     def check_fingerprint(self, tokens: Tokens) -> None:
         """Raise `WrongModelError` unless `tokens` were made by this very model."""
@@ -337,9 +357,10 @@ class Model(ABC):
         """`push(samples at the model's rate) -> Tokens`, `finish() -> Tokens`; joined, they equal `encode`."""
         return StreamEncoder(self, self._open_encoder(self._streams(streams)), self._streams(streams))
 
-    def stream_decoder(self) -> StreamDecoder:
-        """`push(tokens) -> Audio`, `finish() -> Audio`; joined, they equal `decode`. Raises `NotDecodableError`."""
-        self.check_decodes()
+    def stream_decoder(self, *, voice: Any = None) -> StreamDecoder:
+        """`push(tokens) -> Audio`, `finish() -> Audio`; joined, they equal `decode`. Raises as `decode` does."""
+        if not self.decodes:
+            return self.speech.stream(voice=voice)
         return StreamDecoder(self, self._open_decoder())
 
     def _inference(self) -> AbstractContextManager[Any]:

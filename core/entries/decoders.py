@@ -9,7 +9,7 @@ from ..decoders import DecoderEntry, DecoderFacts
 
 __all__ = ["ENTRIES"]
 
-_VOX_MEL: dict[str, Any] = {
+VOX_MEL: dict[str, Any] = {
     "sample_rate": 16000,
     "n_fft": 1280,
     "hop": 320,
@@ -35,7 +35,7 @@ ENTRIES: tuple[DecoderEntry, ...] = (
         ),
         build="voxzoo.decoders.hifigan:HiFiGAN",
         config={
-            "mel": _VOX_MEL,
+            "mel": VOX_MEL,
             "channels": 256,
             "rates": [],
             "kernels": [],
