@@ -288,16 +288,16 @@ def loop(run: CTCRun, budget: Budget, folder: Path, checkpoint_minutes: float) -
             now = time.monotonic()
             means["wait"] = (run.waited - waited) / (now - reported)
             means["rate"] = REPORT_EVERY / (now - reported)
-            report(run, "train", means, bar)  # type: ignore[arg-type]
+            report(run, "train", means, bar)
             sums, reported, waited = {}, now, run.waited
         run.minutes = (time.monotonic() - began) / 60
         if run.step % run.recipe.valid_every == 0:
-            report(run, "valid", run.validate(), bar)  # type: ignore[arg-type]
+            report(run, "valid", run.validate(), bar)
         if time.monotonic() - saved > 60 * checkpoint_minutes:
-            save(run, folder)  # type: ignore[arg-type]
+            save(run, folder)
             saved = time.monotonic()
-    report(run, "valid", run.validate(), bar)  # type: ignore[arg-type]
-    save(run, folder)  # type: ignore[arg-type]
+    report(run, "valid", run.validate(), bar)
+    save(run, folder)
     draw_curves(folder, run.history)
     if bar is not None:
         bar.close()

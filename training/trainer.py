@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -104,13 +104,24 @@ def loop(run: Run, budget: Budget, folder: Path, checkpoint_minutes: float) -> N
         bar.close()
 
 
-def save(run: Run, folder: Path) -> None:
+class Reported(Protocol):
+    """What a run of any kind has that is saved and reported."""
+
+    step: int
+    minutes: float
+    history: list[dict[str, Any]]
+
+    def content(self) -> dict[str, Any]:
+        """What a checkpoint holds, beside the random states."""
+
+
+def save(run: Reported, folder: Path) -> None:
     """Checkpoint and history."""
     save_checkpoint(folder / "checkpoint.pt", run.content())
     write_history(folder, run.history)
 
 
-def report(run: Run, name: str, values: dict[str, float], bar: Any) -> None:
+def report(run: Reported, name: str, values: dict[str, float], bar: Any) -> None:
     """Adds a row to the history; shows it behind the progress bar, or as a log line where there is none."""
     run.history.append({"step": run.step, "minutes": round(run.minutes, 3), "set": name, **values})
     if bar is not None:
