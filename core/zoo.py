@@ -12,6 +12,7 @@ from .entries import (
     higgs,
     mimi,
     neucodec,
+    s3,
     snac,
     soundstream,
     speechtokenizer,
@@ -42,5 +43,6 @@ ENTRIES: tuple[Entry, ...] = (
     *xcodec2.ENTRIES,
     *neucodec.ENTRIES,
     *soundstream.ENTRIES,
+    *s3.ENTRIES,
     *glm4voice.ENTRIES,
 )
