@@ -38,11 +38,13 @@ class FlowSettings:
         steps: of the solver; more are slower and, up to a point, better.
         guidance: how much farther than the condition says from what comes without one; 0 saves half the work.
         temperature: deviation of the noise.
+        chunked: whether a whole clip is run in the chunks that a stream has, where that makes a difference.
     """
 
     steps: int = 10
     guidance: float = 0.7
     temperature: float = 1.0
+    chunked: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
