@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..core import convs
 from ..core.convs import Conv, ConvTranspose
 from ..core.errors import ModelError
-from ._vocos import Backbone, Head
+from ..core.vocos import Backbone, Head
 from ._wavlm import FeedForward, WavLM
 
 __all__ = ["DEFAULTS", "Network", "complete"]

@@ -16,9 +16,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core import convs
+from ..core import convs, vocos
 from ..core.errors import ModelError
-from . import _vocos
 from ._seanet import Activation, Codebook, Conv, Quantizer, Recurrent, Residual, Stack
 
 __all__ = ["DEFAULTS", "Network", "complete", "random", "sees"]
@@ -126,7 +125,7 @@ class Attention(nn.Module):
         return x + self.proj_out(F.scaled_dot_product_attention(q, k, v)[:, 0])
 
 
-class Backbone(_vocos.Backbone):
+class Backbone(vocos.Backbone):
     """Vocos' backbone; what widens the codewords also looks over the whole clip."""
 
     def __init__(self, inputs: int, dim: int, hidden: int, layers: int, conditions: int) -> None:
@@ -147,7 +146,7 @@ class Network(nn.Module):
         self.encoder = Stack(encoder_layers(c))
         self.quantizer = Quantizer(1, c["codebook_size"], c["codebook_dim"])
         self.backbone = Backbone(c["codebook_dim"], c["dim"], c["intermediate_dim"], c["layers"], c["conditions"])
-        self.head = _vocos.Head(c["dim"], c["fft"], math.prod(c["ratios"]))
+        self.head = vocos.Head(c["dim"], c["fft"], math.prod(c["ratios"]))
 
     def fold(self) -> None:
         """Compute what follows from the parameters alone; to be called when these have changed."""

@@ -18,11 +18,11 @@ import voxzoo
 from voxzoo import Audio, ModelError, Tokens, WeightsError
 from voxzoo.codecs import wavtokenizer
 from voxzoo.codecs._seanet import run
-from voxzoo.codecs._vocos import Head
 from voxzoo.codecs._wavtokenizer import Network, complete, sees
 from voxzoo.codecs.wavtokenizer import WavTokenizer
 from voxzoo.core.loading import random_model
 from voxzoo.core.model import Model
+from voxzoo.core.vocos import Head
 
 NAMES = {"40": "wavtokenizer-40", "75": "wavtokenizer-75"}
 TINY: dict[str, dict[str, Any]] = {name: {**voxzoo.entry(name).config, **voxzoo.entry(name).tiny} for name in NAMES.values()}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.convs import Conv, chain
+from .convs import Conv, chain
 
 __all__ = ["AdaNorm", "Backbone", "ConvNeXt", "Head"]
 
