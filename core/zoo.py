@@ -16,8 +16,12 @@ from .entries import (
     snac,
     soundstream,
     speechtokenizer,
+    spin,
+    step_audio,
     ticodec,
+    units,
     vox,
+    vox_s3,
     wavtokenizer,
     xcodec,
     xcodec2,
@@ -28,6 +32,7 @@ __all__ = ["ENTRIES"]
 
 ENTRIES: tuple[Entry, ...] = (
     *vox.ENTRIES,
+    *vox_s3.ENTRIES,
     *encodec.ENTRIES,
     *snac.ENTRIES,
     *dac.ENTRIES,
@@ -45,4 +50,7 @@ ENTRIES: tuple[Entry, ...] = (
     *soundstream.ENTRIES,
     *s3.ENTRIES,
     *glm4voice.ENTRIES,
+    *step_audio.ENTRIES,
+    *units.ENTRIES,
+    *spin.ENTRIES,
 )
