@@ -25,7 +25,7 @@ class DecoderFacts:
 
     Attributes:
         name: registry name.
-        takes: "mel", log-mel frames; "units", one code a frame, repeats left out or not; "tokens", to make log-mel frames of.
+        takes: "mel", log-mel frames; "codes", of a tokenizer, to make sound of; "tokens", to make log-mel frames of.
         sample_rate: Hz of the sound.
         frame_rate: of what it takes, per second, exact.
         context: frames before and after one that its sound depends on; None where that is the whole clip.
@@ -36,7 +36,7 @@ class DecoderFacts:
     """
 
     name: str
-    takes: Literal["mel", "units", "tokens"]
+    takes: Literal["mel", "codes", "tokens"]
     sample_rate: int
     frame_rate: Fraction
     context: tuple[int, int] | None

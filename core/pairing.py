@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from .audio import Audio
-from .decoder import Vocoder, load_decoder
+from .decoder import load_decoder
 from .decoders import DecoderEntry, decoder_entry, decoders
 from .errors import ModelError, NotDecodableError
 from .flow import Flow, FlowSettings
 from .mel import Mel
 from .streaming import DecoderCore, Encoded, StreamDecoder
 from .tokens import Tokens
+from .vocoder import Vocoder
 from .weights import bundled_folder
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from ..core.errors import ModelError
 from ..core.mel import LogMel
 
-__all__ = ["Generator", "HiFiGANConfig"]
+__all__ = ["Generator", "GeneratorConfig", "HiFiGANConfig"]
 
 SLOPE, LAST_SLOPE = 0.1, 0.01  # of the leaky ReLUs; the published code leaves the last one at torch's default
 LOUDEST = 100.0  # most a magnitude may be
@@ -31,10 +31,9 @@ QUIET = -4.0  # natural log of the magnitudes that an untrained network begins w
 
 
 @dataclass(frozen=True)
-class HiFiGANConfig:
-    """Every size of the network, and the mel it takes; plain JSON values only."""
+class GeneratorConfig:
+    """Every size of the network but those of its input; plain JSON values only."""
 
-    mel: Mapping[str, Any] = field(default_factory=dict)
     channels: int = 512
     rates: tuple[int, ...] = (8, 8, 2, 2)  # of the transposed convolutions
     kernels: tuple[int, ...] = (16, 16, 4, 4)
@@ -64,31 +63,29 @@ class HiFiGANConfig:
         if "block_dilations" in kept:
             kept["block_dilations"] = tuple(tuple(row) for row in kept["block_dilations"])
         config = cls(**kept)
-        front = config.front
         if len(config.rates) != len(config.kernels) or len(config.block_kernels) != len(config.block_dilations):
             raise ModelError("a HiFi-GAN wants one kernel for each upsampling, and one list of dilations for each block kernel")
         made = math.prod(config.rates) * config.split
-        if front.hop % made or (not config.fft and front.hop != made) or front.hop // made > max(1, config.fft // 2):
-            raise ModelError(f"upsampling by {config.rates} makes no hop of {front.hop} samples, which the mel has")
+        if config.hop % made or (not config.fft and config.hop != made) or config.hop // made > max(1, config.fft // 2):
+            raise ModelError(f"upsampling by {config.rates} makes no hop of {config.hop} samples")
         if config.block not in (1, 2) or config.channels % 2 ** len(config.rates):
             raise ModelError(f"no HiFi-GAN has blocks of kind {config.block} and {config.channels} channels")
         return config
 
     @property
-    def front(self) -> LogMel:
-        """The mel front end."""
-        return LogMel.from_dict(self.mel)
+    def hop(self) -> int:
+        """Samples for a frame."""
+        return math.prod(self.rates)
 
     @property
     def step(self) -> int:
         """Samples between the last transform's frames."""
-        return self.front.hop // math.prod(self.rates) // self.split
+        return self.hop // math.prod(self.rates) // self.split
 
     @property
     def reach(self) -> tuple[int, int]:
         """Frames before and after one that its sound depends on, found by walking the convolutions backwards."""
-        hop = self.front.hop
-        first, last = 0, hop - 1
+        first, last = 0, self.hop - 1
         if self.fft:
             cut = (self.fft - self.step) // 2
             first, last = -((self.fft - 1 - cut) // self.step) // self.split, (last + cut) // self.step // self.split
@@ -103,6 +100,23 @@ class HiFiGANConfig:
             first, last = -((kernel - 1 - first - padding) // rate), (last + padding) // rate
         more = 3 + 3 * self.layers
         return more - first, last + more
+
+
+@dataclass(frozen=True)
+class HiFiGANConfig(GeneratorConfig):
+    """Every size of the network, and the mel it takes."""
+
+    mel: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def front(self) -> LogMel:
+        """The mel front end."""
+        return LogMel.from_dict(self.mel)
+
+    @property
+    def hop(self) -> int:
+        """The mel's."""
+        return self.front.hop
 
 
 class ConvNeXt(nn.Module):
@@ -179,19 +193,20 @@ class InverseSTFT(nn.Module):
 
 
 class Generator(nn.Module):
-    """Log-mel frames (B, M, F) -> wav (B, hop F) in [-1, 1]."""
+    """Frames (B, M, F) -> wav (B, hop F) in [-1, 1]."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, config: HiFiGANConfig) -> None:
+    def __init__(self, config: GeneratorConfig, inputs: int) -> None:
+        """inputs: channels of a frame."""
         super().__init__()
         self.config = config
-        front, width = config.front, config.channels
+        width = config.channels
         if config.normalise:
-            self.register_buffer("mean", torch.zeros(front.bands))
-            self.register_buffer("scale", torch.ones(front.bands))
-        self.conv_pre = nn.Conv1d(front.bands, width, 7, padding=3)
+            self.register_buffer("mean", torch.zeros(inputs))
+            self.register_buffer("scale", torch.ones(inputs))
+        self.conv_pre = nn.Conv1d(inputs, width, 7, padding=3)
         self.body = nn.ModuleList(ConvNeXt(width, 1 / config.layers) for _ in range(config.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 if config.layers else 0))  # before and after the body
         self.ups, self.resblocks = nn.ModuleList(), nn.ModuleList()

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.decoder import Vocoder, decoder_class
+from ..core.decoder import decoder_class
 from ..core.decoders import decoder_entry
+from ..core.vocoder import Vocoder
 from .losses import CodecLoss
 from .recipes import Recipe
 from .trainee import Batches, Trainee
