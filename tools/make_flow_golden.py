@@ -1,4 +1,5 @@
-"""Make `tests/golden/flow.safetensors`: mels of the published flows of CosyVoice 1 and 2 and of GLM-4-Voice.
+"""Make `tests/golden/flow.safetensors`: mels of the published flows of CosyVoice 1 and 2 and of GLM-4-Voice, and sound of the
+published HiFTNet at both its rates.
 
     python tools/make_flow_golden.py COSYVOICE MATCHA GLM tests/golden/flow.safetensors
 
@@ -22,6 +23,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from voxzoo.decoders._hift import fixed_noise as hift_fixed_noise
+from voxzoo.decoders._hift import fixed_phases
+
 EMPTY = "torchaudio omegaconf conformer lightning matcha.utils matcha.utils.pylogger cosyvoice.utils.onnx onnxruntime whisper"
 ENCODER = {"attention_heads": 2, "linear_units": 24, "num_blocks": 1, "dropout_rate": 0.0, "positional_dropout_rate": 0.0}
 WAYS = {"input_layer": "linear", "pos_enc_layer_type": "rel_pos_espnet", "use_cnn_module": False, "macaron_style": False}
@@ -34,6 +38,13 @@ DIM = {"v1": 16, "v2": 512, "glm": 16}  # version 2's is fixed in its code
 LENGTHS = [1, 9, 47]  # tokens
 PROMPT = 11  # tokens
 BLOCK = 5  # tokens of a chunk
+HIFT = {"channels": 16, "pitch_channels": 8, "frames": 9}
+HIFT_RATES = {22050: ([8, 8], [16, 16], [7, 11]), 24000: ([8, 5, 3], [16, 11, 7], [7, 7, 11])}
+
+
+def step(mel: torch.Tensor) -> int:
+    """Which frames of a mel (80, F) are kept: each of so many."""
+    return 1 + mel.shape[1] // 30
 
 
 def weight(name: str, shape: list[int]) -> torch.Tensor:
@@ -42,6 +53,10 @@ def weight(name: str, shape: list[int]) -> torch.Tensor:
     scale, shift = (0.2, 1.0) if "norm" in name and name.endswith("weight") else (1.7 * fan**-0.5, 0.0)
     if len(shape) == 1 and not shift:
         scale, shift = (0.2, 1.0) if _is_norm(name) else (0.1, 0.0)
+    if name.endswith("classifier.bias"):  # of the pitch: one of speech
+        return torch.full(shape, 140.0)
+    if name.endswith("classifier.weight"):
+        scale *= 120.0
     numbers = np.random.RandomState(zlib.crc32(name.encode())).uniform(-1, 1, shape)
     return torch.from_numpy((numbers * scale + shift).astype(np.float32))
 
@@ -124,6 +139,41 @@ def upsampling(folder: str, codes: int) -> Any:
     return filled(network)
 
 
+def hift(folder: str, rate: int, rates: list[int], kernels: list[int], source_kernels: list[int]) -> Any:
+    """HiFTNet, with a pitch that is one of speech."""
+    generator = imported(folder, "cosyvoice.hifigan.generator", "HiFTGenerator")
+    predictor = imported(folder, "cosyvoice.hifigan.f0_predictor", "ConvRNNF0Predictor")
+    network = generator(
+        base_channels=HIFT["channels"],
+        sampling_rate=rate,
+        upsample_rates=rates,
+        upsample_kernel_sizes=kernels,
+        source_resblock_kernel_sizes=source_kernels,
+        source_resblock_dilation_sizes=[[1, 3, 5]] * len(rates),
+        nsf_voiced_threshold=10,
+        f0_predictor=predictor(cond_channels=HIFT["pitch_channels"]),
+    )
+    return filled(network)
+
+
+class Phases:
+    """In place of torch's uniform distribution: the phases that are fixed here."""
+
+    def __init__(self, **_: float) -> None:
+        pass
+
+    def sample(self, sample_shape: tuple[int, ...]) -> torch.Tensor:
+        """Radians."""
+        return (2 * np.pi * fixed_phases(sample_shape[1])).float().reshape(sample_shape)
+
+
+def hift_noise(like: torch.Tensor) -> torch.Tensor:
+    """In place of noise that is drawn anew: ours, in either layout."""
+    channels = min(like.shape[1:])
+    noise = hift_fixed_noise(max(like.shape[1:]), channels)
+    return noise[None] if like.shape[2] == channels else noise.T[None]
+
+
 def given(count: int, codes: int, prompt: int, frames: int) -> dict[str, torch.Tensor]:
     """The arguments of `inference` that all have."""
     mel = features(frames) if frames else torch.zeros(1, 0, 80)
@@ -175,8 +225,17 @@ def main() -> None:
         frames = int(prompt / 12.5 * 22050 / 256)
         found[f"glm.{count}.{prompt}"] = network.inference(**given(count, CODES["glm"], prompt, frames))[0]
 
+    torch.randn_like = hift_noise  # type: ignore[assignment]
+    for rate, sizes in HIFT_RATES.items():
+        network = hift(cosyvoice, rate, *sizes)
+        sys.modules["cosyvoice.hifigan.generator"].Uniform = Phases  # type: ignore[attr-defined]
+        wav, source = network.inference(speech_feat=features(HIFT["frames"]).transpose(1, 2))
+        found[f"hift.{rate}"], found[f"hift.{rate}.source"] = wav[:, :, None], source[0].T[None]
+    torch.randn_like = drawn
+
     # where frames are many, some tell as much as all
-    save_file({key: value[:, :: 1 + value.shape[1] // 60].contiguous().clone() for key, value in found.items()}, out)
+    few = {key: value[:, :: 1 if key.startswith("hift") else step(value)] for key, value in found.items()}
+    save_file({key: value.contiguous().clone() for key, value in few.items()}, out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Entries of the decoders that make log-mel frames of tokens, by flow matching. Data only."""
+"""Entries of the decoders that make log-mel frames of tokens, by flow matching, and of the vocoders published beside them.
+
+Data only.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import Any
 
 from ..decoders import DecoderEntry, DecoderFacts
 from ..registry import Weights
-from .decoders import VOX_MEL
 
 __all__ = ["ENTRIES"]
 
@@ -22,6 +24,7 @@ _VOX_TINY: dict[str, Any] = {
     "chunk_tokens": 4,
 }
 
+_VOX_MEL: dict[str, Any] = {"sample_rate": 16000, "n_fft": 1280, "hop": 320, "win": 1280}
 _MEL_22K: dict[str, Any] = {"sample_rate": 22050, "n_fft": 1024, "hop": 256, "win": 1024}
 _MEL_24K: dict[str, Any] = {"sample_rate": 24000, "n_fft": 1920, "hop": 480, "win": 1920}
 _TINY: dict[str, Any] = {"dim": 16, "heads": 2, "hidden": 24, "layers": 1, "upper": 1, "channels": [16, 16], "blocks": 1,
@@ -72,6 +75,37 @@ def _cosyvoice(
     )
 
 
+def _hift(
+    name: str, cls: str, params: int, mel: dict[str, Any], about: str, weights: Weights, licence: str = ""
+) -> DecoderEntry:
+    """HiFTNet, of which each project publishes its own weights."""
+    own: dict[str, Any] = {"mel": mel}
+    if cls == "HiFT24K":
+        own |= {"rates": [8, 5, 3], "kernels": [16, 11, 7], "source_kernels": [7, 7, 11], "by_frame": True}
+    return DecoderEntry(
+        facts=DecoderFacts(
+            name=name,
+            takes="mel",
+            sample_rate=mel["sample_rate"],
+            frame_rate=Fraction(mel["sample_rate"], mel["hop"]),
+            context=None,
+            params=params,
+            code_licence="Apache-2.0",
+            weights_licence=licence or "Apache-2.0, as the model card states",
+            source="https://github.com/FunAudioLLM/CosyVoice",
+            paper="https://arxiv.org/abs/2309.09493",
+        ),
+        build=f"voxzoo.decoders.hift:{cls}",
+        config=own,
+        tiny={"channels": 16, "pitch_channels": 8},
+        about=about,
+        streaming="not: the phase of its source sums up the pitch since the clip's start",
+        compared="the published class, small sizes, random weights, the same phases and noise: sound of the same "
+        "source to 1e-4, of its own, whose phases are summed in double precision, to 1e-3",
+        weights=weights,
+    )
+
+
 def _v1(rate: str) -> dict[str, Any]:
     return {"version": 1, "codes": 4096, "token_rate": rate, "mel": _MEL_22K, "stretch": "parts"}
 
@@ -119,7 +153,7 @@ ENTRIES: tuple[DecoderEntry, ...] = (
             paper="https://arxiv.org/abs/2210.02747",
         ),
         build="voxzoo.decoders.flow:VoxFlow",
-        config={"codebook_size": 729, "tokenizer": "vox-s3-16k", "mel": VOX_MEL, "stack": 1},
+        config={"codebook_size": 729, "tokenizer": "vox-s3-16k", "mel": _VOX_MEL, "stack": 1},
         tiny=_VOX_TINY,
         about="Voxzoo's own flow, bundled: tokens of vox-s3-16k and any voice to the mel of vox-hifigan-16k",
         streaming="exact, in chunks of 16 tokens (640 ms) that see 4 more",
@@ -193,5 +227,38 @@ ENTRIES: tuple[DecoderEntry, ...] = (
         source="https://github.com/stepfun-ai/Step-Audio",
         compared="not with the published class, which differs from CosyVoice's in how prompts are stretched only, beside its "
         "precision; the rate and the size of its table are inferred from the tokenizer's, its configuration is not public code",
+    ),
+    _hift(
+        "cosyvoice-hift",
+        "HiFT22K",
+        20_447_517,
+        _MEL_22K,
+        "HiFTNet of CosyVoice-300M: mel at 22.05 kHz to sound",
+        Weights(repo="FunAudioLLM/CosyVoice-300M", revision="main", files={"hift.pt": None}),
+    ),
+    _hift(
+        "cosyvoice2-hift",
+        "HiFT24K",
+        20_806_557,
+        _MEL_24K,
+        "HiFTNet of CosyVoice 2: mel at 24 kHz to sound",
+        Weights(repo="FunAudioLLM/CosyVoice2-0.5B", revision="main", files={"hift.pt": None}),
+    ),
+    _hift(
+        "glm4voice-hift",
+        "HiFT22K",
+        20_447_517,
+        _MEL_22K,
+        "HiFTNet of GLM-4-Voice: mel at 22.05 kHz to sound",
+        Weights(repo="THUDM/glm-4-voice-decoder", revision="main", files={"hift.pt": None}),
+        "the publisher's own for GLM-4-Voice, which lies beside the weights",
+    ),
+    _hift(
+        "step-audio-hift",
+        "HiFT22K",
+        20_447_517,
+        _MEL_22K,
+        "HiFTNet of Step-Audio: mel at 22.05 kHz to sound",
+        Weights(repo="stepfun-ai/Step-Audio-TTS-3B", revision="main", files={"hift.pt": None}, folder="CosyVoice_stream_16b"),
     ),
 )
