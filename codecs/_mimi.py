@@ -10,7 +10,7 @@ Letters: B batch, L positions, N frames, D channels, H heads.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
@@ -94,8 +94,8 @@ class Place:
     """Where L positions stand in the clip, for every block alike.
 
     Attributes:
-        turn: cosines and sines (L, D / H) of the rotary positions (Su et al. 2021, arXiv:2104.09864).
-        mask: bool (L, past + L), which positions each one attends to.
+        turn: cosines and sines (1 or B, 1, L, D / H) of the rotary positions (Su et al. 2021, arXiv:2104.09864).
+        mask: bool (L, past + L) or (B, 1, L, past + L), which positions each one attends to.
         kept: of past + L, those that what follows will attend to.
     """
 
@@ -167,14 +167,14 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Blocks in a row. State: the positions so far, and keys and values of each block."""
+    """Blocks in a row. State: the positions so far (one number, or one for each row), and keys and values of each block."""
 
     def __init__(self, c: MimiConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Block(c) for _ in range(c.num_hidden_layers))
         self.window, self.theta, self.head = c.sliding_window, c.rope_theta, c.hidden_size // c.num_attention_heads
 
-    def forward(self, x: Tensor, state: tuple[int, list[Any]] | None = None) -> tuple[Tensor, tuple[int, list[Any]]]:
+    def forward(self, x: Tensor, state: tuple[Any, list[Any]] | None = None) -> tuple[Tensor, tuple[Any, list[Any]]]:
         """x (B, L, D) -> the same shape, and the state for what follows."""
         start, pasts = state or (0, [None] * len(self.layers))
         count = x.shape[1]
@@ -186,15 +186,56 @@ class Transformer(nn.Module):
             kept.append(past)
         return x[:, :count], (start + count, kept)
 
-    def _place(self, x: Tensor, start: int, count: int, past: int) -> Place:
+    def _place(self, x: Tensor, start: int | Tensor, count: int, past: int) -> Place:
         """Of x (B, L, D), positions from `start` on, the first `count` of which are real, with keys of `past` before them."""
         slow = 1.0 / self.theta ** (torch.arange(0, self.head, 2, device=x.device, dtype=torch.float32) / self.head)
-        angles = torch.outer(torch.arange(start, start + x.shape[1], device=x.device).float(), slow)
-        cos, sin = (torch.cat([wave, wave], dim=1).to(x.dtype) for wave in (angles.cos(), angles.sin()))
+        starts = torch.as_tensor(start, device=x.device).view(-1, 1)
+        positions = starts + torch.arange(x.shape[1], device=x.device)
+        angles = positions[:, None, :, None].float() * slow
+        cos, sin = (torch.cat([wave, wave], dim=3).to(x.dtype) for wave in (angles.cos(), angles.sin()))
         total = past + x.shape[1]
-        distance = torch.arange(past, total, device=x.device)[:, None] - torch.arange(total, device=x.device)
+        keys = torch.arange(total, device=x.device)
+        distance = keys[past:, None] - keys
+        mask = (distance >= 0) & (distance < self.window)
+        if len(starts) > 1:  # clips that began later have fewer keys, which stand at the end of `past`
+            mask = mask & (starts - past + keys >= 0)[:, None, None]
         end = past + count
-        return Place((cos, sin), (distance >= 0) & (distance < self.window), slice(max(0, end - self.window + 1), end))
+        return Place((cos, sin), mask, slice(max(0, end - self.window + 1), end))
+
+    def joined(self, states: Sequence[tuple[int, list[Any]]]) -> tuple[Tensor, list[Any]]:
+        """The states of clips at different positions as that of one batch."""
+        device = states[0][1][0][0].device
+        longest = max(pasts[0][0].shape[2] for _, pasts in states)
+        grown = [[[_led(t, longest) for t in pair] for pair in pasts] for _, pasts in states]
+        return torch.tensor([start for start, _ in states], device=device), [tuple(pair) for pair in joined(grown)]
+
+    def parted(self, state: tuple[Tensor, list[Any]]) -> list[tuple[int, list[Any]]]:
+        """The inverse of `joined`."""
+        rows = []
+        for i, start in enumerate(state[0].tolist()):
+            kept = min(start, self.window - 1)
+            rows.append((start, [tuple(t[i : i + 1, :, t.shape[2] - kept :].clone() for t in pair) for pair in state[1]]))
+        return rows
+
+
+def _led(past: Tensor, size: int) -> Tensor:
+    """past (1, H, P, D / H) with zeros before it, `size` in all."""
+    return F.pad(past, (0, 0, size - past.shape[2], 0))
+
+
+def joined(states: Sequence[Any]) -> Any:
+    """Nested lists of tensors (1, ...) as one of tensors (B, ...); where one has None, all have."""
+    first = states[0]
+    if first is None:
+        return None
+    return torch.cat(list(states)) if isinstance(first, Tensor) else [joined(parts) for parts in zip(*states, strict=True)]
+
+
+def parted(state: Any, row: int) -> Any:
+    """One row of what `joined` gives."""
+    if state is None:
+        return None
+    return state[row : row + 1].clone() if isinstance(state, Tensor) else [parted(part, row) for part in state]
 
 
 class Doubled(nn.Module):
@@ -309,6 +350,18 @@ class Network(nn.Module):
         x, attention = self.decoder_transformer(x, attention)
         x, conv, _ = self.decoder(x, conv)
         return x[:, :, 0], [up, attention, conv]
+
+    def joined(self, states: Sequence[list[Any]], encoding: bool) -> list[Any]:
+        """The states of several clips, none of them at its beginning, as that of one batch; of `encode` or of `decode`."""
+        transformer = self.encoder_transformer if encoding else self.decoder_transformer
+        before, attention, behind = zip(*states, strict=True)
+        return [joined(before), transformer.joined(attention), joined(behind)]
+
+    def parted(self, state: list[Any], encoding: bool) -> list[list[Any]]:
+        """The inverse of `joined`."""
+        transformer = self.encoder_transformer if encoding else self.decoder_transformer
+        rows = transformer.parted(state[1])
+        return [[parted(state[0], i), row, parted(state[2], i)] for i, row in enumerate(rows)]
 
 
 KIND: dict[str, Any] = {"causal": True, "norm": "none"}

@@ -13,7 +13,7 @@ Checkpoints are read as published: the hub's `config.json` with `model.safetenso
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -104,6 +104,23 @@ class Mimi(Model):
     def _open_decoder(self) -> DecoderCore:
         return _Decoder(self)
 
+    def _push_encoders(self, cores: Sequence[Any], wavs: Sequence[Tensor]) -> list[Encoded]:
+        whole = [core.take(wav) for core, wav in zip(cores, wavs, strict=True)]
+        return self._together(cores, whole, [wav.shape[1] for wav in whole])
+
+    def _push_decoders(self, cores: Sequence[Any], parts: Sequence[Encoded]) -> list[Tensor]:
+        return self._together(cores, parts, [part.codes[0].shape[1] * len(part.codes) for part in parts])
+
+    def _together(self, cores: Sequence[Any], parts: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
+        """Clips that got as much, wherever each one is, in one batch; those at their beginning apart from the others."""
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for i, (core, size) in enumerate(zip(cores, sizes, strict=True)):
+            groups.setdefault((size, core.state is None), []).append(i)
+        out: dict[int, Any] = {}
+        for rows in groups.values():
+            out |= zip(rows, type(cores[0]).run(self, [cores[i] for i in rows], [parts[i] for i in rows]), strict=True)
+        return [out[i] for i in range(len(cores))]
+
 
 class _Encoder:
     """Whole frames as they come; the last one is completed with zeros."""
@@ -114,19 +131,26 @@ class _Encoder:
         self.state: list[Any] | None = None
 
     def push(self, wav: Tensor) -> Encoded:
-        self.held = torch.cat([self.held, wav], dim=1)
-        return self._take(self.held.shape[1] // self.model.pad_multiple * self.model.pad_multiple)
+        return self.run(self.model, [self], [self.take(wav)])[0]
 
     def finish(self) -> Encoded:
-        self.held = torch.nn.functional.pad(self.held, (0, -self.held.shape[1] % self.model.pad_multiple))
-        return self._take(self.held.shape[1])
+        return self.push(self.held.new_zeros(1, -self.held.shape[1] % self.model.pad_multiple))
 
-    def _take(self, samples: int) -> Encoded:
-        if not samples:
-            return Encoded([self.held.new_zeros(1, 0, dtype=torch.int64)] * self.streams)
-        wav, self.held = self.held[:, :samples], self.held[:, samples:].clone()
-        latent, self.state = self.model.network.encode(wav, self.state)
-        return Encoded(self.model.network.quantizer.encode(latent, self.streams))
+    def take(self, wav: Tensor) -> Tensor:
+        """The whole frames (1, T) that there are now."""
+        self.held = torch.cat([self.held, wav], dim=1)
+        whole = self.held.shape[1] // self.model.pad_multiple * self.model.pad_multiple
+        wav, self.held = self.held[:, :whole], self.held[:, whole:].clone()
+        return wav
+
+    @staticmethod
+    def run(model: Mimi, cores: Sequence[_Encoder], wavs: Sequence[Tensor]) -> list[Encoded]:
+        """Whole frames (1, T) of each clip, as many of all, all at their beginning or none."""
+        if not wavs[0].shape[1]:
+            return [Encoded([wavs[0].new_zeros(1, 0, dtype=torch.int64)] * core.streams) for core in cores]
+        latent = _run(cores, lambda state: model.network.encode(torch.cat(list(wavs)), state), True)
+        codes = model.network.quantizer.encode(latent, max(core.streams for core in cores))
+        return [Encoded([c[i : i + 1] for c in codes[: core.streams]]) for i, core in enumerate(cores)]
 
 
 class _Decoder:
@@ -137,14 +161,34 @@ class _Decoder:
         self.state: list[Any] | None = None
 
     def push(self, encoded: Encoded) -> Tensor:
-        if not encoded.codes[0].shape[1]:
-            return self.finish()
-        network = self.model.network
-        wav, self.state = network.decode(network.quantizer.decode(encoded.codes), self.state)
-        return wav
+        return self.run(self.model, [self], [encoded])[0]
 
     def finish(self) -> Tensor:
         return torch.zeros(1, 0, device=self.model.device)
+
+    @staticmethod
+    def run(model: Mimi, cores: Sequence[_Decoder], parts: Sequence[Encoded]) -> list[Tensor]:
+        """As many frames of as many streams of each clip, all at their beginning or none."""
+        codes = [torch.cat(list(rows)) for rows in zip(*(part.codes for part in parts), strict=True)]
+        if not codes[0].shape[1]:
+            return [core.finish() for core in cores]
+        wav = _run(cores, lambda state: model.network.decode(model.network.quantizer.decode(codes), state), False)
+        return list(wav.split(1))
+
+
+def _run(cores: Sequence[Any], step: Callable[[list[Any] | None], tuple[Tensor, list[Any]]], encoding: bool) -> Tensor:
+    """A step of the network for the clips of all cores, which keep their states."""
+    network: Network = cores[0].model.network
+    if len(cores) == 1:
+        out, cores[0].state = step(cores[0].state)
+        return out
+    fresh = cores[0].state is None
+    out, state = step(None if fresh else network.joined([core.state for core in cores], encoding))
+    if fresh:  # one position for all of them
+        state[1] = (torch.full((len(cores),), state[1][0]), state[1][1])
+    for core, row in zip(cores, network.parted(state, encoding), strict=True):
+        core.state = row
+    return out
 
 
 # ------------------------------------------------------------------ published forms

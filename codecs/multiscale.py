@@ -1,4 +1,4 @@
-"""`vox-snac-16k`: our own streaming codec with residual codebooks at unequal rates (Siuzdak et al. 2024, SNAC, arXiv:2410.14411).
+"""`vox-snac-16k`: our own streaming codec with residual codebooks at unequal rates (SNAC, Siuzdak et al. 2024, 2410.14411).
 
 The network is that of `vox-rvq-16k` (`rvq.py`). Its quantizer's stages work at different time scales: each averages what
 the stages before it left, over its own number of frames, codes the mean, and takes the codeword from all of them. Three

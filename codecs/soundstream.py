@@ -6,7 +6,7 @@ authors published no weights: `voxzoo train soundstream-16k --data MANIFEST -o R
 codecs (log-mel and compressed spectra, loudness; the recipe's discriminator is off unless asked for).
 
 Built from the paper's description on the layers of `_seanet.py`. Where the paper leaves things open: convolutions are under
-weight norm, activations come before convolutions, and the residual units keep their width. Each direction streams frame by frame.
+weight norm, activations come before convolutions, and the residual units keep their width. Both directions stream by frames.
 """
 
 from __future__ import annotations

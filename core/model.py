@@ -35,6 +35,7 @@ from .errors import AudioError, ModelError, TokensError, WrongModelError
 from .facts import Facts
 from .registry import entry
 from .resampling import SOXR
+from .stream_batches import StreamDecoders, StreamEncoders
 from .streaming import DecoderCore, Encoded, EncoderCore, StreamDecoder, StreamEncoder
 from .tokens import PADDING, Tokens
 from .weights import FORMAT, fingerprint, read_json, read_state, save_folder
@@ -362,6 +363,23 @@ class Model(ABC):
         if not self.decodes:
             return self.speech.stream(voice=voice)
         return StreamDecoder(self, self._open_decoder())
+
+    def stream_encoders(self, slots: int, *, streams: int | None = None) -> StreamEncoders:
+        """Streams of many clips in one batch, each begun and ended at its own moment: see `stream_batches`."""
+        return StreamEncoders(self, slots, self._streams(streams))
+
+    def stream_decoders(self, slots: int) -> StreamDecoders:
+        """The way back for many clips. Raises `NotDecodableError`."""
+        self.check_decodes()
+        return StreamDecoders(self, slots)
+
+    def _push_encoders(self, cores: Sequence[Any], wavs: Sequence[Tensor]) -> list[Encoded]:
+        """`push` of each core; families that can do these together do."""
+        return [core.push(wav) for core, wav in zip(cores, wavs, strict=True)]
+
+    def _push_decoders(self, cores: Sequence[Any], parts: Sequence[Encoded]) -> list[Tensor]:
+        """`push` of each core; families that can do these together do."""
+        return [core.push(part) for core, part in zip(cores, parts, strict=True)]
 
     def _inference(self) -> AbstractContextManager[Any]:
         return _Inference(self.device, self.dtype)

@@ -84,6 +84,13 @@ class StreamEncoder(_Stream):
 
         Raises `AudioError` for another shape, integers, NaN, or a peak far beyond 1.
         """
+        wav = self.checked(samples)
+        with self.model._inference():
+            encoded = self.core.push(wav)
+        return self.given(encoded)
+
+    def checked(self, samples: Any) -> Tensor:
+        """What `push` takes as the core takes it, counted."""
         self._require_open()
         wav = torch.as_tensor(np.asarray(samples) if not isinstance(samples, Tensor) else samples)
         if wav.ndim != 1 or not wav.is_floating_point():
@@ -91,8 +98,10 @@ class StreamEncoder(_Stream):
         if not wav.is_cuda:
             check_samples(wav.numpy())
         self.samples += len(wav)
-        with self.model._inference():
-            encoded = self.core.push(wav.to(self.model.device, torch.float32)[None])
+        return wav.to(self.model.device, torch.float32)[None]
+
+    def given(self, encoded: Encoded) -> Tokens:
+        """What the core made of it, as `push` gives it."""
         return self._tokens(encoded, min(self.samples, self.covered + self._span(encoded)))
 
     def finish(self) -> Tokens:
@@ -123,13 +132,20 @@ class StreamDecoder(_Stream):
         super().__init__(model)
         self.core = core
         self.length = 0  # true samples of the tokens pushed so far
-        self.given = 0  # samples given out
+        self.sounded = 0  # samples given out
 
     def push(self, tokens: Tokens) -> Audio:
         """Sound that `tokens` (one clip) make certain; possibly none yet.
 
         Raises `WrongModelError` for tokens of another model, `TokensError` for several clips at once.
         """
+        encoded = self.checked(tokens)
+        with self.model._inference():
+            wav = self.core.push(encoded)
+        return self.given(wav)
+
+    def checked(self, tokens: Tokens) -> Encoded:
+        """What `push` takes as the core takes it, counted."""
         self._require_open()
         if len(tokens) != 1:
             raise TokensError(f"pushed tokens of {len(tokens)} clips; a stream carries one")
@@ -137,9 +153,7 @@ class StreamDecoder(_Stream):
         tokens = tokens.torch(self.model.device)
         extras = {key: torch.as_tensor(value, device=self.model.device) for key, value in tokens.extras.items()}
         self.length += int(tokens.lengths[0])
-        with self.model._inference():
-            wav = self.core.push(Encoded(list(tokens.codes), extras))
-        return self._audio(wav)
+        return Encoded(list(tokens.codes), extras)
 
     def finish(self) -> Audio:
         """The rest of the sound; the stream is closed."""
@@ -148,13 +162,14 @@ class StreamDecoder(_Stream):
         with self.model._inference():
             wav = self.core.finish()
         missing = max(0, self._wanted() - wav.shape[1])
-        return self._audio(torch.nn.functional.pad(wav, (0, missing)))
+        return self.given(torch.nn.functional.pad(wav, (0, missing)))
 
     def _wanted(self) -> int:
         """Samples that the tokens so far still owe."""
-        return self.model.facts.decoded_length(self.length) - self.given
+        return self.model.facts.decoded_length(self.length) - self.sounded
 
-    def _audio(self, wav: Tensor) -> Audio:
+    def given(self, wav: Tensor) -> Audio:
+        """What the core made of it, as `push` gives it."""
         samples = wav[0, : self._wanted()].float().cpu().numpy()
-        self.given += len(samples)
+        self.sounded += len(samples)
         return Audio(samples, self.model.facts.output_rate)
