@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import conformance
 import numpy as np
 import pytest
@@ -18,15 +20,13 @@ def tiny(name: str) -> Model:
     return random_model(item, {**item.config, **item.tiny})
 
 
-def conversation(model: Model, rng: np.random.Generator) -> tuple[dict[int, Tokens], dict[int, list[int]]]:
-    """Five clips over three slots, pushed in pieces of any length, a slot silent now and then; tokens by clip, pieces by clip."""
+def converse(model: Model, rng: np.random.Generator) -> None:
+    """Five clips over three slots, pushed in pieces of any length, a slot silent now and then."""
     unit = conformance.hop(model)
-    clips = [
-        conformance.sound(model, int(n), i) for i, n in enumerate((9 * unit + 5, 31 * unit, 14 * unit + 1, 3, 22 * unit + 7))
-    ]
+    sizes = (9 * unit + 5, 21 * unit, 14 * unit + 1, 3, 12 * unit + 7)
+    clips = [conformance.sound(model, n, i) for i, n in enumerate(sizes)]
     waiting, at = list(range(len(clips))), {}
     parts: dict[int, list[Tokens]] = {i: [] for i in waiting}
-    pieces: dict[int, list[int]] = {i: [] for i in waiting}
     with model.stream_encoders(3) as batch:
         while waiting or at:
             for slot in range(3):
@@ -37,7 +37,6 @@ def conversation(model: Model, rng: np.random.Generator) -> tuple[dict[int, Toke
                 if rng.random() < 0.8:
                     n = int(rng.choice([unit, unit, 2 * unit, unit // 2]))
                     pushed[slot] = clips[clip].samples[start : start + n]
-                    pieces[clip].append(n)
                     at[slot] = (clip, start + n)
             for slot, tokens in batch.push(pushed).items():
                 parts[at[slot][0]].append(tokens)
@@ -45,19 +44,17 @@ def conversation(model: Model, rng: np.random.Generator) -> tuple[dict[int, Toke
                 if start >= len(clips[clip]):
                     parts[clip].append(batch.finish(slot))
                     del at[slot]
-    alone = {i: model.encode(clip) for i, clip in enumerate(clips)}
-    for i, wanted in alone.items():
-        assert conformance.same_codes(Tokens.concatenate(parts[i]), wanted), i
-    return alone, pieces
+    for i, clip in enumerate(clips):
+        assert conformance.same_codes(Tokens.concatenate(parts[i]), model.encode(clip)), i
 
 
-@pytest.mark.parametrize("name", ["mimi", "vox-rvq-16k", "vox-snac-16k", "encodec-24k"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["mimi", "vox-snac-16k"])
+@pytest.mark.parametrize("seed", range(2))
 def test_slots_encode_as_streams_of_their_own(name: str, seed: int) -> None:
-    conversation(tiny(name), np.random.default_rng(seed))
+    converse(tiny(name), np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_slots_decode_as_streams_of_their_own(seed: int) -> None:
     model = tiny("mimi")
     rng = np.random.default_rng(seed)
@@ -83,8 +80,6 @@ def test_slots_decode_as_streams_of_their_own(seed: int) -> None:
 
 
 def cut(clip: Tokens, start: int, end: int) -> Tokens:
-    from dataclasses import replace
-
     codes = [c[:, start:end] for c in clip.codes]
     return replace(clip, codes=codes, lengths=np.array([codes[0].shape[1] * int(clip.lengths[0]) // clip.codes[0].shape[1]]))
 
