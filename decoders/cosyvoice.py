@@ -17,11 +17,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..core.audio import Audio
 from ..core.errors import ModelError, TokensError
 from ..core.flow import Flow, FlowSettings, StreamCore
 from ..core.mel import LogMel
 from ..core.weights import read_state
 from ._flow_cosyvoice import CosyConfig, CosyNetwork, check_version
+from .campplus import CamPlus
 
 __all__ = ["CosyVoice1Flow", "CosyVoice2Flow", "Glm4VoiceFlow", "StepAudioFlow"]
 
@@ -34,6 +36,7 @@ class CosyFlow(Flow):
     network: CosyNetwork
     prompts: ClassVar[bool] = True
     own: ClassVar[Mapping[str, Any]]  # the configuration of the published weights
+    speakers: CamPlus | None = None  # set it, and a recording will do as voice
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> nn.Module:
@@ -75,10 +78,12 @@ class CosyFlow(Flow):
         return self.network.config.speaker_dim
 
     def _voice(self, wav: Tensor) -> Tensor:
-        raise ModelError(
-            f"{self.facts.name} wants a vector of CAM++ as voice, not a recording: make one with "
-            "voxzoo.decoders.campplus.CamPlus(PATH of campplus.onnx).embed(audio)"
-        )
+        if self.speakers is None:
+            raise ModelError(
+                f"{self.facts.name} wants a vector of CAM++ as voice; to give a recording, set its `speakers` to "
+                "voxzoo.decoders.campplus.CamPlus(PATH of campplus.onnx)"
+            )
+        return self.voice(self.speakers.embed(Audio(wav.cpu().numpy(), self.front.sample_rate)))[0]
 
     def _one(self, codes: list[Tensor]) -> Tensor:
         """The streams as the one sequence that the network takes, (B, N)."""
