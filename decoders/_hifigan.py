@@ -59,7 +59,7 @@ class GeneratorConfig:
         unknown = set(data) - {f.name for f in fields(cls)}
         if unknown:
             raise ModelError(f"a HiFi-GAN has no setting {', '.join(sorted(unknown))}")
-        kept = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        kept: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         if "block_dilations" in kept:
             kept["block_dilations"] = tuple(tuple(row) for row in kept["block_dilations"])
         config = cls(**kept)
@@ -226,9 +226,10 @@ class Generator(nn.Module):
 
     def _start(self) -> None:
         """Residual branches begin small, and so does the sound: without weight norm that is what makes training steady."""
-        for block in self.resblocks:
-            for conv in block.convs2 if isinstance(block, Block1) else block.convs:  # type: ignore[union-attr]
-                nn.init.normal_(conv.weight, std=0.3 / math.sqrt(conv.in_channels * conv.kernel_size[0]))  # type: ignore[union-attr, arg-type, index]
+        for block in self.resblocks.modules():
+            for conv in block.convs2 if isinstance(block, Block1) else block.convs if isinstance(block, Block2) else ():
+                assert isinstance(conv, nn.Conv1d)
+                nn.init.normal_(conv.weight, std=0.3 / math.sqrt(conv.weight[0].numel()))
         if self.config.fft and self.conv_post.bias is not None:
             with torch.no_grad():
                 self.conv_post.bias.view(self.config.split, 2, -1)[:, 0] = QUIET

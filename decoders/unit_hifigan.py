@@ -46,7 +46,7 @@ class UnitHiFiGAN(CodeDecoder):
         """Of one stream."""
         return (UnitConfig.from_dict(config).units,)
 
-    def synthesize(self, codes: Any, *, durations: Any = "auto", speaker: int | Any | None = None) -> Any:
+    def synthesize(self, codes: Any, *, durations: Any = "auto", speaker: Any = None, **how: Any) -> Any:
         """Sound of units.
 
         Args:
@@ -62,7 +62,7 @@ class UnitHiFiGAN(CodeDecoder):
         if isinstance(durations, str) and durations == "auto":
             predicts = UnitConfig.from_dict(self.config).duration_dim and not isinstance(codes, Tokens)
             durations = "predict" if predicts else "one"
-        return super().synthesize(codes, durations=durations, speaker=speaker)
+        return super().synthesize(codes, durations=durations, speaker=speaker, **how)
 
     def _sound(self, codes: Tensor, **how: Any) -> Tensor:
         units, c = codes[0], UnitConfig.from_dict(self.config)

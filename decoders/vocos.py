@@ -1,4 +1,4 @@
-"""Vocos: mel frames, or the codes of EnCodec, to sound by one inverse Fourier transform a frame (Siuzdak 2023, arXiv:2306.00814)."""
+"""Vocos (Siuzdak 2023, arXiv:2306.00814): mel frames or EnCodec's codes to sound, an inverse Fourier transform a frame."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def train(
     """
     require_matplotlib()
     check_device(device)
-    chosen = find_recipe(recipe, start_from and str(start_from)) if isinstance(recipe, str) else recipe
+    chosen = find_recipe(recipe, None if start_from is None else str(start_from)) if isinstance(recipe, str) else recipe
     if batch is not None:
         chosen = replace(chosen, batch=batch)
     folder = Path(out)

@@ -10,7 +10,15 @@ from ..registry import Weights
 
 __all__ = ["ENTRIES"]
 
-VOX_MEL: dict[str, Any] = {"sample_rate": 16000, "n_fft": 1280, "hop": 320, "win": 1280, "bands": 80, "fmax": 8000.0}
+VOX_MEL: dict[str, Any] = {
+    "sample_rate": 16000,
+    "n_fft": 1280,
+    "hop": 320,
+    "win": 1280,
+    "bands": 80,
+    "fmin": 0.0,
+    "fmax": 8000.0,
+}
 _LJ_MEL: dict[str, Any] = {"sample_rate": 22050, "n_fft": 1024, "hop": 256, "win": 1024, "bands": 80, "fmin": 0, "fmax": 8000}
 _SPEECHT5_MEL: dict[str, Any] = {
     "sample_rate": 16000, "n_fft": 1024, "hop": 256, "win": 1024, "bands": 80, "fmin": 80.0, "fmax": 7600.0,
@@ -60,8 +68,8 @@ def _hifigan(version: str, config: dict[str, Any], params: int, context: int) ->
         about=f"HiFi-GAN {version.upper()}: 22.05 kHz sound of 80 mel bands; any checkpoint in its published form loads",
         streaming=_EXACT,
         compared="a plain second implementation, random weights under weight norm: sound within 1e-4",
-        unpublished="its weights (LJ, VCTK, UNIVERSAL) lie on Google Drive, linked from its repository; put a generator's file and its "
-        "config.json in a folder and pass weights=FOLDER",
+        unpublished="its weights (LJ, VCTK, UNIVERSAL) lie on Google Drive, linked from its repository; put a generator's "
+        "file and its config.json in a folder and pass weights=FOLDER",
     )
 
 
