@@ -16,7 +16,7 @@ from onnx_files import field, varint
 
 INT64, FLOAT, INT32 = 7, 1, 6  # TensorProto.DataType
 KINDS = {np.dtype(np.float32): FLOAT, np.dtype(np.int64): INT64}
-TINY = {"dim": 128, "hidden": 192, "codes": 300}  # two heads of 64 channels, which the package's table of positions has
+TINY = {"dim": 128, "hidden": 512, "codes": 300}  # two heads of 64 channels, which the package's table of positions has
 REAL = {"dim": 1280, "hidden": 5120, "codes": 4096}
 VERSIONS = {"v1": (6, 1), "v1-25hz": (6, 2), "v2": (6, 2), "v3": (12, 2)}  # blocks, stride of the first convolution
 State = Mapping[str, np.ndarray]
@@ -44,8 +44,8 @@ def weights(version: str, sizes: Mapping[str, int], seed: int = 0) -> dict[str, 
     """Random weights under which codes vary from token to token, each from its own name alone."""
     state = {}
     for key, shape in shapes(version, **sizes).items():
-        rng = np.random.default_rng([zlib.crc32(key.encode()), seed])
-        values = rng.standard_normal(shape, dtype=np.float32)
+        rng = np.random.RandomState(zlib.crc32(key.encode()) + seed)  # frozen, so that golden files last
+        values = (rng.uniform(-1, 1, shape) * 3**0.5).astype(np.float32)
         if key.endswith("_ln.weight"):
             values = 1 + 0.1 * values
         elif key.endswith("bias"):
@@ -69,8 +69,9 @@ def gain(key: str) -> float:
 class Writer:
     """A graph as it grows: `node` returns the name of the node's output."""
 
-    def __init__(self, state: State, version: str) -> None:
+    def __init__(self, state: State, version: str, skip: str = "", elsewhere: Mapping[str, bytes] | None = None) -> None:
         self.state, self.version, self.heads = state, version, len(state["encoder.conv1.bias"]) // 64
+        self.skip, self.elsewhere = skip, elsewhere or {}
         self.nodes: list[bytes] = []
         self.tensors: list[list[bytes]] = []
         self.count = 0
@@ -87,7 +88,9 @@ class Writer:
         return self.node(f"/Constant_{self.count}", "Constant", value=b"".join(tensor(array)))
 
     def weight(self, name: str, array: np.ndarray) -> str:
-        parts = tensor(array, name)
+        if name == self.skip:
+            return name
+        parts = [self.elsewhere[name]] if name in self.elsewhere else tensor(array, name)
         self.tensors.append([varint(5 << 3 | 2) + varint(sum(map(len, parts))), *parts])
         return name
 
@@ -259,10 +262,28 @@ def port(number: int, name: str, kind: int, *dims: int | str) -> bytes:
     return field(number, field(1, name) + field(2, field(1, field(1, kind) + field(2, shape))))
 
 
-def write(path: Path, version: str, state: State) -> Path:
-    """The file of a version with these weights."""
-    writer = Writer(state, version)
+def outside(array: np.ndarray, name: str, location: str) -> bytes:
+    """A tensor whose data lie in another file."""
+    where = field(13, field(1, "location") + field(2, location))
+    return b"".join(field(1, n) for n in array.shape) + field(2, KINDS[array.dtype]) + field(8, name) + where + field(14, 1)
+
+
+def write(
+    path: Path,
+    version: str,
+    state: State,
+    skip: str = "",
+    more: Mapping[str, np.ndarray] | None = None,
+    elsewhere: Mapping[str, bytes] | None = None,
+) -> Path:
+    """The file of a version with these weights.
+
+    skip: an initialiser to leave out. more: initialisers that nothing uses. elsewhere: messages of those with data outside.
+    """
+    writer = Writer(state, version, skip, elsewhere)
     codes = writer.graph()
+    for name, array in (more or {}).items():
+        writer.weight(name, array)
     ports = [
         port(11, "feats", FLOAT, 1, 128, "T"),
         port(11, "feats_length", INT32, 1),
@@ -273,3 +294,53 @@ def write(path: Path, version: str, state: State) -> Path:
         file.write(field(1, 8) + field(8, field(1, "") + field(2, 17)) + varint(7 << 3 | 2) + varint(sum(map(len, parts))))
         file.writelines(parts)
     return path
+
+
+def reference(version: str, path: Path, sizes: Mapping[str, int]) -> Any:
+    """The model of the package s3tokenizer, of this size, with the weights of a file that `write` made.
+
+    It is no dependency: `pip install --no-deps s3tokenizer==0.3.0 onnx==1.23.2`. Of torchaudio, which it imports, nothing is
+    needed here.
+    """
+    import sys
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+    if "torchaudio" not in sys.modules:
+        stub = ModuleType("torchaudio")
+        stub.__spec__ = ModuleSpec("torchaudio", None)
+        sys.modules["torchaudio"] = stub
+    from s3tokenizer import S3Tokenizer, S3TokenizerV2, S3TokenizerV3
+    from s3tokenizer.model import ModelConfig
+    from s3tokenizer.model_v2 import ModelConfig as ModelConfigV2
+    from s3tokenizer.model_v3 import ModelConfigV3
+
+    size = {"n_audio_state": sizes["dim"], "n_audio_head": sizes["dim"] // 64}
+    name = "speech_tokenizer_v1" if version == "v1" else f"speech_tokenizer_{version.removesuffix('-25hz')}_25hz"
+    if version == "v2":
+        model = S3TokenizerV2(name, ModelConfigV2(**size))
+    elif version == "v3":
+        model = S3TokenizerV3(name, ModelConfigV3(**size))
+    else:
+        model = S3Tokenizer(name, ModelConfig(n_codebook_size=sizes["codes"], **size))
+    model.init_from_onnx(str(path))
+    return model.eval()
+
+
+def reference_codes(model: Any, wav: np.ndarray) -> np.ndarray:
+    """Codes (N,) of a clip at 16 kHz."""
+    import torch
+    from s3tokenizer import log_mel_spectrogram
+
+    mel = log_mel_spectrogram(torch.from_numpy(wav))
+    codes, lengths = model.quantize(mel[None], torch.tensor([mel.shape[1]]))
+    return codes[0, : int(lengths[0])].numpy()
+
+
+def sound(samples: int, level: float = 0.1) -> np.ndarray:
+    """Noise (T,) under a slow envelope, with a tone that glides: nowhere 80 dB below its loudest place."""
+    time = np.arange(samples) / 16000
+    rng = np.random.RandomState(samples % 2**32)
+    tone = np.sin(2 * np.pi * (200 * time + 80 * np.sin(2 * np.pi * 0.7 * time)))
+    envelope = 0.6 + 0.4 * np.sin(2 * np.pi * 3 * time)
+    return (level * envelope * (tone + 0.5 * rng.uniform(-1, 1, samples))).astype(np.float32)

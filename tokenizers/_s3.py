@@ -168,11 +168,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, padding: Padding) -> Tensor:
     """(B, H, N, D) each -> (B, H, N, D). On a CPU clip by clip, so that padding costs nothing and cannot be felt."""
     if padding.list is None:
         return F.scaled_dot_product_attention(q, k, v)
-    if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, padding.mask[:, None, None])
+    return (clip_by_clip if q.device.type == "cpu" else masked)(q, k, v, padding)
+
+
+def masked(q: Tensor, k: Tensor, v: Tensor, padding: Padding) -> Tensor:
+    """All clips at once; none sees what lies beyond its end."""
+    return F.scaled_dot_product_attention(q, k, v, padding.mask[:, None, None])
+
+
+def clip_by_clip(q: Tensor, k: Tensor, v: Tensor, padding: Padding) -> Tensor:
+    """The same, zero beyond each clip's end."""
     out = torch.zeros_like(q)
-    for i, n in enumerate(padding.list):
-        out[i, :, :n] = F.scaled_dot_product_attention(q[i : i + 1, :, :n], k[i : i + 1, :, :n], v[i : i + 1, :, :n])[0]
+    for i, n in enumerate(padding.list or []):
+        out[i, :, :n] = F.scaled_dot_product_attention(*(x[i : i + 1, :, :n] for x in (q, k, v)))[0]
     return out
 
 
