@@ -67,7 +67,7 @@ class Vocoder(Decoder):
         """
         sound = audio if isinstance(audio, Audio) else Audio.read(audio)
         wav = torch.from_numpy(sound.resample(self.facts.sample_rate).samples)[None].to(self.device)
-        if self.front.frames(wav.shape[1]) < 1:
+        if not wav.shape[1] or self.front.frames(wav.shape[1]) < self.least:
             raise AudioError(f"{wav.shape[1]} samples are too few for {self.facts.name}; expected at least {self.front.hop}")
         with torch.no_grad():
             return Mel(self.front(wav), self.front)
@@ -84,12 +84,17 @@ class Vocoder(Decoder):
         Raises:
             ModelError: constants of another front end, another number of bands, no frames, or values that are not finite.
         """
-        frames = self.frames(mel, 1 + 2 * self.edge // self.front.hop)
+        frames = self.frames(mel, self.least)
         with torch.no_grad():
             wav = windowed(self.network, frames, self.front.hop, self.facts.context)
         wavs = wav[:, self.edge : wav.shape[1] - self.edge].float().cpu().numpy()
         audios = [Audio(wav, self.facts.sample_rate) for wav in wavs]
         return audios if len(audios) > 1 else audios[0]
+
+    @property
+    def least(self) -> int:
+        """The fewest frames that make a sound."""
+        return 1 + 2 * self.edge // self.front.hop
 
     def samples(self, frames: int) -> int:
         """Length law: of the sound of so many frames."""
