@@ -152,8 +152,9 @@ def test_a_killed_run_goes_on_exactly(manifest: Path, tokenizer: Path, tmp_path:
         with pytest.raises(Killed):
             train_flow([manifest], tmp_path / "part", tokenizer, max_steps=8, checkpoint_minutes=0.0, **settings)
     part = train_flow([manifest], tmp_path / "part", tokenizer, max_steps=8, **settings)
-    one, two = (load_file(folder / "model.safetensors") for folder in (whole, part))
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    midway = flow_run.export_flow(part / "checkpoint.pt", tmp_path / "midway")
+    one, two, three = (load_file(folder / "model.safetensors") for folder in (whole, part, midway))
+    assert all(torch.equal(one[key], two[key]) and torch.equal(one[key], three[key]) for key in one)
     with pytest.raises(VoxzooError, match="another configuration, tokenizer or seed"):
         train_flow([manifest], tmp_path / "part", tokenizer, max_steps=9, seed=1, **settings)
     with pytest.raises(VoxzooError, match="another configuration, tokenizer or seed"):

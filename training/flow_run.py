@@ -33,7 +33,7 @@ from .run import PRECISIONS, pick_precision
 from .schedule import Budget, rate_factor
 from .trainer import report, save
 
-__all__ = ["FlowRecipe", "FlowRun", "train_flow"]
+__all__ = ["FlowRecipe", "FlowRun", "export_flow", "train_flow"]
 
 log = logging.getLogger(__name__)
 NAME = "vox-flow-16k"
@@ -172,7 +172,7 @@ class FlowRun:
         """What a checkpoint holds, beside the random states."""
         return {
             "model": self.network.state_dict(),
-            "average": self.average.state_dict(),
+            "average": self.finished().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "name": NAME,
             "config": self.recipe.config.to_dict(),
@@ -246,6 +246,15 @@ def train_flow(
     return folder
 
 
+def export_flow(checkpoint: str | Path, folder: str | Path) -> Path:
+    """The weight folder of a run as far as its checkpoint goes."""
+    content = load_checkpoint(Path(checkpoint))
+    network = FlowNetwork(FlowConfig.from_dict(content["config"]))
+    network.load_state_dict(content["average"])
+    export_weights(NAME, content["config"], network, Path(folder))
+    return Path(folder)
+
+
 def fitted(config: FlowConfig, tokenizer: Model, front: LogMel) -> FlowConfig:
     """The configuration of a flow for this tokenizer's tokens and this front end's mels."""
     facts, stack = tokenizer.facts, max(1, round(FRAME * front.rate))
@@ -265,13 +274,15 @@ def loop(run: FlowRun, budget: Budget, folder: Path, checkpoint_minutes: float) 
     """Steps until the budget is spent, with reports, validation and checkpoints on the way."""
     began, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
     sums: dict[str, Tensor] = {}
+    summed = 0
     while not budget.spent(run.step, run.minutes):
         terms = run.train_step(budget.done(run.step, run.minutes))
         run.minutes = (time.monotonic() - began) / 60
-        sums = {name: sums.get(name, 0) + value / REPORT_EVERY for name, value in terms.items()}
+        sums = {name: sums.get(name, 0) + value for name, value in terms.items()}
+        summed += 1
         if run.step % REPORT_EVERY == 0:
-            report(run, "train", {name: float(value) for name, value in sums.items()}, None)
-            sums = {}
+            report(run, "train", {name: float(value) / summed for name, value in sums.items()}, None)
+            sums, summed = {}, 0
         if run.step % VALID_EVERY == 0:
             report(run, "valid", run.validate(), None)
         if time.monotonic() - saved > 60 * checkpoint_minutes:
