@@ -113,7 +113,7 @@ def test_long_clips_go_through_exact_windows(vocoder: UnitHiFiGAN, monkeypatch: 
 
 def test_checkpoints_without_weight_norm_load_too(theirs: nn.Module, vocoder: UnitHiFiGAN, tmp_path: Path) -> None:
     folded = load_decoder(published(tmp_path / "folded", theirs, False, norm=False))
-    np.testing.assert_allclose(folded.synthesize([1, 2, 3]).samples, vocoder.synthesize([1, 2, 3]).samples, atol=1e-6)
+    np.testing.assert_allclose(folded.synthesize([1, 2, 3]).samples, vocoder.synthesize([1, 2, 3]).samples, atol=1e-4)
 
 
 @pytest.mark.parametrize(("units", "how", "words"), [
