@@ -29,6 +29,7 @@ from .core.registry import Entry, entry, models
 
 if TYPE_CHECKING:
     from .core.audio import Audio
+    from .core.decoder import load_decoder
     from .core.loading import load
     from .core.tokens import Tokens
 
@@ -50,10 +51,11 @@ __all__ = [
     "WrongModelError",
     "entry",
     "load",
+    "load_decoder",
     "models",
 ]
 
-_LATER = {"Audio": ".core.audio", "Tokens": ".core.tokens", "load": ".core.loading"}
+_LATER = {"Audio": ".core.audio", "Tokens": ".core.tokens", "load": ".core.loading", "load_decoder": ".core.decoder"}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.decoders import decoders
 from ..core.errors import VoxzooError
 
 
@@ -82,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
         cache=args.cache,
         start_from=args.start_from,
     )
-    print(f"{folder}: trained; try `voxzoo encode IN.wav -m {folder} -o OUT.safetensors`")
+    spoken = f"voxzoo.load_decoder({str(folder)!r})"
+    use = spoken if args.recipe in decoders() else f"voxzoo encode IN.wav -m {folder} -o OUT.safetensors"
+    print(f"{folder}: trained; try `{use}`")
     return 0
 
 
