@@ -53,7 +53,10 @@ def read_speakers(manifests: Sequence[Path], folder: Path) -> list[str]:
 
 
 def check_tokenizer(tokenizer: Model, sample_rate: int, frame_hop: int) -> int:
-    """Frames of `frame_hop` samples at `sample_rate` per token. Raises `ModelError` for tokens that do not come at one whole rate of them."""
+    """Frames of `frame_hop` samples at `sample_rate` per token.
+
+    Raises `ModelError` for tokens that do not come at one whole rate of them.
+    """
     facts = tokenizer.facts
     if len(facts.frame_rates) != 1:
         raise ModelError(f"{facts.name} has {len(facts.frame_rates)} streams; this flow takes tokens of one")
