@@ -6,6 +6,7 @@ Letters: B batch, L positions, I and O channels in and out, W width of a kernel.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from ..core.packed import Packed, packable, plain
 
 __all__ = ["Kernel", "after", "random_kernel"]
 
-MANY = 1 << 20  # weights: with so many a convolution is faster as one matrix product, its windows gathered first
+MANY = 1 << 20  # weights: with so many a convolution is faster as a matrix product
 
 
 class Kernel(nn.Module):
@@ -26,7 +27,7 @@ class Kernel(nn.Module):
     """
 
     laid: Tensor
-    packed: Packed | None = None
+    packed: list[Packed] | None = None
 
     def __init__(self, weight: Tensor, biases: int | None, weight_norm: bool) -> None:
         super().__init__()
@@ -49,25 +50,37 @@ class Kernel(nn.Module):
         self.laid = weight[:, :, None].clone(memory_format=torch.channels_last)
         self.packed = None
 
-    def convolved(self, x: Tensor, bias: Tensor | None, stride: int = 1, dilation: int = 1) -> Tensor:
-        """x (B, L, I) -> (B, L', O), without padding."""
+    def convolved(
+        self, x: Tensor, bias: Tensor | None, stride: int = 1, dilation: int = 1, add: Tensor | None = None
+    ) -> Tensor:
+        """x (B, L, I) -> (B, L', O), without padding; with `add` (B, L', O) added."""
         width = self.laid.shape[3]
-        gathered = self.laid.numel() >= MANY and dilation == 1 and packable(x)
-        if width == 1 or gathered or (x.shape[2] == 1 and dilation == 1):  # a matrix product is faster
-            windows = x if width == 1 else x.unfold(1, width, stride).transpose(2, 3).flatten(2)
-            return self._product(windows, bias)
-        image = x.transpose(1, 2)[:, :, None]  # (B, I, 1, L), channels last in memory
-        y = F.conv2d(image, self.laid, bias, (1, stride), 0, (1, dilation))
-        return y[:, :, 0].transpose(1, 2)
+        large = self.laid.numel() >= MANY and dilation == 1
+        small = width == 1 or (x.shape[2] == 1 and dilation == 1)
+        if packable(x) and (large or small):
+            return self._product(x, bias, stride, add)
+        if small:
+            windows = x if width == 1 else x.unfold(1, width, stride).flatten(2)
+            y = F.linear(windows, self.laid.permute(0, 2, 3, 1).flatten(1), bias)
+        else:
+            image = x.transpose(1, 2)[:, :, None]  # (B, I, 1, L), channels last in memory
+            y = F.conv2d(image, self.laid, bias, (1, stride), 0, (1, dilation))[:, :, 0].transpose(1, 2)
+        return y if add is None else y.add_(add)
 
-    def _product(self, windows: Tensor, bias: Tensor | None) -> Tensor:
-        """windows (B, L', W * I) -> (B, L', O)."""
-        if self.packed is None or not packable(windows):
-            matrix = self.laid.permute(0, 2, 3, 1).flatten(1)
-            if not packable(windows):
-                return F.linear(windows, matrix, bias)
-            self.packed = Packed(matrix)
-        return self.packed(windows, bias)
+    def _product(self, x: Tensor, bias: Tensor | None, stride: int, y: Tensor | None) -> Tensor:
+        """`convolved` by packed matrices. A window of two strides is two neighbours, and need not be gathered."""
+        outside, inside, _, width = self.laid.shape
+        if width == 2 * stride:
+            strides = x.reshape(len(x), -1, stride * inside)
+            parts = [strides[:, :-1], strides[:, 1:]]
+        else:
+            parts = [x if width == 1 else x.unfold(1, width, stride).transpose(2, 3).flatten(2)]
+        if self.packed is None:
+            matrix = self.laid.permute(0, 2, 3, 1).reshape(outside, -1)
+            self.packed = [Packed(half) for half in matrix.chunk(len(parts), dim=1)]
+        for packed, part in zip(self.packed, parts, strict=True):
+            y, bias = packed(part, bias, y), None
+        return cast(Tensor, y)
 
 
 def random_kernel(first: int, second: int, width: int, fan: int) -> Tensor:

@@ -62,17 +62,21 @@ class Conv(nn.Module):
         """To be called when the parameters have changed."""
         self.conv.lay(self.conv.product)
 
-    def forward(self, x: Tensor, state: Tensor | None, lengths: Lengths, elu: bool = False) -> Passed:
-        """state: the last `reach` positions (B, reach, D) before x; `elu`: of ELU of x."""
+    def forward(
+        self, x: Tensor, state: Tensor | None, lengths: Lengths, elu: bool = False, add: Tensor | None = None
+    ) -> Passed:
+        """state: the last `reach` positions (B, reach, D) before x; `elu`: of ELU of x; `add` is added to what comes out."""
         if not self.causal:
-            return normalised(self.norm, self._convolved(self._surrounded(x))), None, None
+            return self._convolved(self._surrounded(x), add), None, None
         seen = after(x, self.reach, lambda y: self._before(y, lengths) if state is None else state, elu)
         if self.stride > 1:
             seen, lengths = self._completed(seen, lengths, state is None)
-        return normalised(self.norm, self._convolved(seen)), seen[:, seen.shape[1] - self.reach :].clone(), lengths
+        return self._convolved(seen, add), seen[:, seen.shape[1] - self.reach :].clone(), lengths
 
-    def _convolved(self, seen: Tensor) -> Tensor:
-        return self.conv.convolved(seen, self.conv.bias, self.stride, self.dilation)
+    def _convolved(self, seen: Tensor, add: Tensor | None) -> Tensor:
+        inner = add if self.norm is None else None
+        y = normalised(self.norm, self.conv.convolved(seen, self.conv.bias, self.stride, self.dilation, inner))
+        return y if add is inner else y + cast(Tensor, add)
 
     def _before(self, x: Tensor, lengths: Lengths) -> Tensor:
         """The `reach` positions before the start. Mirrored, they are the first ones, zeros taken as following a short clip."""
@@ -194,24 +198,30 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, state: list[Any] | None, lengths: Lengths) -> Passed:
         """state: of the block's layers; the shortcut has none."""
-        y, state, _ = run(self.block, x, state, lengths)
-        return y.add_(x if self.shortcut is None else self.shortcut(x, None, lengths)[0]), state, lengths
+        beside = x if self.shortcut is None else self.shortcut(x, None, lengths)[0]
+        y, state, _ = run(self.block, x, state, lengths, beside)
+        return y, state, lengths
 
 
-def run(layers: Iterable[nn.Module], x: Tensor, state: list[Any] | None, lengths: Lengths) -> tuple[Tensor, list[Any], Lengths]:
-    """Layers in a row, each with its own state. A causal convolution does the activation before it as it pads, in one pass."""
+def run(
+    layers: Iterable[nn.Module], x: Tensor, state: list[Any] | None, lengths: Lengths, add: Tensor | None = None
+) -> tuple[Tensor, list[Any], Lengths]:
+    """Layers in a row, each with its own state; `add` is given to the last, a convolution.
+
+    A causal convolution does the activation before it as it pads, in one pass.
+    """
     layers = list(layers)
     following: list[Any] = []
-    activated = False
+    extra: dict[str, Any] = {}
     for i, (layer, then) in enumerate(zip(layers, [*layers[1:], None], strict=True)):
         if isinstance(layer, Activation) and isinstance(then, (Conv, Upsample)) and then.causal:
-            activated = True
+            extra = {"elu": True}
             following.append(None)
         else:
-            extra = {"elu": True} if activated else {}
+            extra |= {"add": add} if then is None and add is not None else {}
             x, kept, lengths = layer(x, None if state is None else state[i], lengths, **extra)
             following.append(kept)
-            activated = False
+            extra = {}
     return x, following, lengths
 
 
