@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ._hifigan import Generator, GeneratorConfig
+from ._hifigan import Generator
+from ._hifigan_config import GeneratorConfig
 
 __all__ = ["CodeGenerator", "UnitConfig"]
 

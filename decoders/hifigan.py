@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ..core.mel import LogMel
 from ..core.vocoder import Vocoder
 from ..core.weights import peek_config
-from ._hifigan import Generator, HiFiGANConfig
+from ._hifigan import Generator
+from ._hifigan_config import HiFiGANConfig
 from ._published import checkpoint, generator_config, mel_config, published_config, speecht5, speecht5_config
 
 __all__ = ["HiFiGAN"]

@@ -20,7 +20,7 @@ from voxzoo.core.decoders import decoder_entry, decoders
 from voxzoo.core.errors import AudioError, ModelError, UnknownModelError, WeightsError
 from voxzoo.core.mel import LogMel, Mel
 from voxzoo.core.vocoder import Vocoder
-from voxzoo.decoders._hifigan import HiFiGANConfig
+from voxzoo.decoders._hifigan_config import HiFiGANConfig
 from voxzoo.decoders.hifigan import HiFiGAN
 
 DILATIONS = [[1, 3, 5]] * 3

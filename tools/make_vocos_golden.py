@@ -13,8 +13,8 @@ import sys
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from vocos.heads import ISTFTHead
-from vocos.models import VocosBackbone
+from vocos.heads import ISTFTHead  # type: ignore[import-not-found]
+from vocos.models import VocosBackbone  # type: ignore[import-not-found]
 
 FRAMES = (2, 3, 40)  # of mel: a centred transform makes nothing of one
 CODES = (1, 2, 40)  # frames
@@ -47,7 +47,7 @@ def main() -> None:
         codes = torch.randint(0, 1024, (4, count))
         saved[f"codes.codes.{count}"] = codes.to(torch.int16)
         for number, streams in enumerate((2, 4)):
-            features = sum(books[1024 * k + codes[k]] for k in range(streams)).T[None]
+            features = torch.stack([books[1024 * k + codes[k]] for k in range(streams)]).sum(0).T[None]
             hidden = backbone(features, bandwidth_id=torch.tensor([number]))
             saved[f"codes.sound.{count}.{streams}"] = head(hidden)[0]
     save_file({key: value.contiguous() for key, value in saved.items()}, sys.argv[1])
