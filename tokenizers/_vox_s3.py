@@ -87,6 +87,7 @@ class VoxS3Config:
         return self.window - self.hop + self.past * self.hop
 
 
+Kept = tuple[Tensor, Tensor, Tensor]  # keys, values and the convolution's tail of a layer
 REACH = 13  # mel frames that a token sees through the two convolutions: (5 - 1) * 2 + 5
 
 
@@ -144,7 +145,7 @@ class State:
     """What a stream keeps between blocks: maxima (B, reference), and for each layer keys, values and the convolution's tail."""
 
     maxima: Tensor
-    layers: list[tuple[Tensor, Tensor, Tensor]]
+    layers: list[Kept]
     blocks: int = 0  # blocks kept in keys and values, at most `context`
 
     @classmethod
@@ -174,7 +175,7 @@ class Attention(nn.Module):
         self.register_buffer("turn", torch.stack([angle.cos(), angle.sin()]), persistent=False)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, P block, D), keys and values (B, context block, D) of before, mask (P, keys) -> (B, P block, D), the last of both.
+        """x (B, P block, D), earlier keys and values (B, context block, D), mask (P, keys) -> the same three, without the mask.
 
         Keys are turned by their place in the window, not in the clip: so the result is the same wherever the block lies.
         """
@@ -209,9 +210,7 @@ class Layer(nn.Module):
         self.mlp_norm = nn.LayerNorm(c.dim)
         self.up, self.down = nn.Linear(c.dim, c.hidden), nn.Linear(c.hidden, c.dim)
 
-    def forward(
-        self, x: Tensor, kept: tuple[Tensor, Tensor, Tensor], mask: Tensor, drop: float = 0.0
-    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def forward(self, x: Tensor, kept: Kept, mask: Tensor, drop: float = 0.0) -> tuple[Tensor, Kept]:
         """x (B, P block, D) with what was kept of the blocks before -> the same two; `drop`: of dropout, in training."""
         y, keys, values = self.attention(self.attention_norm(x), kept[0], kept[1], mask)
         x = x + F.dropout(y, drop, drop > 0)
@@ -230,9 +229,7 @@ def window_mask(blocks: int, context: int, block: int, before: int, device: torc
     return exists.repeat_interleave(block, 1)
 
 
-def run_layers(
-    layers: nn.ModuleList, c: VoxS3Config, x: Tensor, state: State, drop: float = 0.0
-) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+def run_layers(layers: nn.ModuleList, c: VoxS3Config, x: Tensor, state: State, drop: float = 0.0) -> tuple[Tensor, list[Kept]]:
     """Layers in a row; gives what each keeps for the blocks to come."""
     mask = window_mask(x.shape[1] // c.block, c.context, c.block, state.blocks, x.device)
     kept = []
@@ -253,7 +250,7 @@ class VoxS3(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.project = nn.Linear(config.dim, len(config.levels))
 
-    def projected(self, features: Tensor, state: State, drop: float = 0.0) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+    def projected(self, features: Tensor, state: State, drop: float = 0.0) -> tuple[Tensor, list[Kept]]:
         """Features of tokens (B, N, D) -> the quantiser's input (B, N, dimensions), always in float32."""
         x, kept = run_layers(self.layers, self.config, features, state, drop)
         with torch.autocast(x.device.type, enabled=False):

@@ -27,7 +27,7 @@ class VoxS3Tokenizer(Model):
 
     network: VoxS3
     decodes = False
-    undecodable = "a decoder from its tokens to sound (flow matching to mel, then a vocoder) has yet to be paired with it"
+    undecodable = "that would need its flow, vox-flow-16k, and the vocoder vox-hifigan-16k"
 
     @classmethod
     def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class Augmenter:
         self.noise = torch.from_numpy(np.concatenate([*parts, *(made * weight)]).astype(np.float32)).to(device)
         self.rooms = torch.from_numpy(np.stack([_room(room) for room in rooms])).to(device) if len(rooms) else None
         self.semitones = np.linspace(-LARGEST, LARGEST, SHIFTS)
-        banks = [mel_filters(sample_rate * 2 ** (s / 12), size, mels, sample_rate / 2).T for s in self.semitones]  # type: ignore[arg-type]
+        banks = [mel_filters(sample_rate * 2 ** (s / 12), size, mels, sample_rate / 2).T for s in self.semitones]
         self.banks = torch.from_numpy(np.stack(banks)).to(device)
         self.mels, self.device = mels, device
 
@@ -100,6 +101,7 @@ class Augmenter:
         return tensor.pin_memory().to(self.device, non_blocking=True) if "cuda" in self.device else tensor
 
 
+@cache
 def colour(power: float, length: int) -> np.ndarray:
     """Noise float32 (T,) of RMS 1 whose amplitude falls as f^-power: white 0, pink 0.5, brown 1. Always the same."""
     rng = np.random.default_rng(round(10 * power))

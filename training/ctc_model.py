@@ -1,4 +1,4 @@
-"""What a semantic tokenizer is trained by: phones recognised from its quantised tokens alone, and the same tokens from harder sound.
+"""What a semantic tokenizer is trained by: phones recognised from its tokens alone, and the same tokens from harder sound.
 
 Three readings of the tokens are scored. Each token by itself names the phones under its two halves: that is the information
 between tokens and phones, as it is measured. A small block-causal network names the same with context, and the sequence by
@@ -57,7 +57,7 @@ class Recognizer(nn.Module):
         self.ctc_out = nn.Linear(config.dim, labels)
 
     def forward(self, scalars: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Rounded scalars (B, N, dimensions) -> logits of tokens alone and in context (B, 2N, labels), of CTC (B, N, labels)."""
+        """Rounded scalars (B, N, dimensions) -> logits of tokens alone, in context (B, 2N, labels), of CTC (B, N, labels)."""
         alone = self.alone_out(self.alone(scalars)).unflatten(2, (HALVES, -1)).flatten(1, 2)
         x = self.embed(scalars)
         x, _ = run_layers(self.layers, self.config, x, State.empty(self.config, x), drop)
@@ -99,7 +99,7 @@ class CTCTraining(nn.Module):
         return tokenizer.eval()
 
     def standard(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """x (B, N, dimensions) with the mean and the variance taken out, of this batch's sound in training: no level dies out."""
+        """x (B, N, dimensions) with mean and variance taken out, of this batch's sound in training: no level dies out."""
         mean, variance = self.mean, self.variance
         if self.training and valid is not None:
             weight = valid[..., None] / valid.sum()
@@ -154,11 +154,11 @@ class CTCTraining(nn.Module):
         """Losses of one view against its labels."""
         alone, context, ctc = view.logits
         labels = halves(batch.grid, alone.shape[1], hop)
-        lengths = token_lengths(batch.lengths, hop)
+        lengths = torch.tensor(token_lengths(batch.lengths, hop))
         logs = ctc.float().log_softmax(-1).transpose(0, 1)
-        each = F.ctc_loss(logs, batch.targets, lengths, batch.target_lengths, reduction="none", zero_infinity=True)
-        known = torch.tensor([float(n > 0) for n in batch.target_lengths]).to(each.device, non_blocking=True)
-        share = known / (known * each.new_tensor(batch.target_lengths)).sum().clamp(min=1)
+        sizes = torch.tensor(batch.target_lengths)  # these and `lengths` stay on the host, where CTC wants them
+        each = F.ctc_loss(logs, batch.targets, lengths, sizes, reduction="none", zero_infinity=True)
+        share = ((sizes > 0) / sizes.sum().clamp(min=1)).to(each.device, non_blocking=True)
         return {
             "ctc": (each * share).sum(),
             "alone": framewise(alone, labels),

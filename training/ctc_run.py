@@ -22,7 +22,7 @@ from ..core.loading import check_device
 from ..core.registry import entry
 from ..tokenizers._vox_s3 import VoxS3Config
 from .augment import HARD, LIGHT, Augmenter, Hardness
-from .checkpoint import export_weights, load_checkpoint, parameter_groups, round_half, save_checkpoint
+from .checkpoint import export_weights, load_checkpoint, parameter_groups, round_half
 from .ctc_data import Batch, Spoken, Store, batches, held_out_speakers, label_set, read_spoken
 from .ctc_model import CTCTraining, CTCWeights, token_lengths
 from .ctc_scores import Scores, score
@@ -151,7 +151,7 @@ class CTCRun:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Scores over held-out speakers, as the tokenizer would be used, and of the same clips in noise and at another pitch."""
+        """Scores over held-out speakers, as the tokenizer would be used, and of the same in noise and at another pitch."""
         self.model.eval()
         scores = Scores()
         samples = int(self.recipe.valid_seconds * self.model.config.sample_rate)
@@ -211,6 +211,7 @@ def train(
     noise: str | Path | None = None,
     rooms: str | Path | None = None,
     config: dict[str, Any] | None = None,
+    stop: int | None = None,
 ) -> Path:
     """Trains the tokenizer on labelled speech; leaves `config.json` and `model.safetensors` in `out`, which it returns.
 
@@ -223,6 +224,7 @@ def train(
         cache: where the decoded clips are kept (default: `out`/cache).
         noise, rooms: manifests of noises and of rooms' responses, for sound made harder; without them noise is made.
         config: of the model, where it is not the registry's.
+        stop: leave off after this step, of a run planned longer; taken up again, it ends as if it had not been left.
 
     The other arguments are those of `trainer.train`.
     """
@@ -249,7 +251,7 @@ def train(
         log.info("resumed at step %d", run.step)
     if max_steps is None and max_minutes is None:
         max_minutes = chosen.minutes
-    loop(run, Budget(max_steps, max_minutes), folder, checkpoint_minutes)
+    loop(run, Budget(max_steps, max_minutes), folder, checkpoint_minutes, stop)
     export(run, folder)
     return folder
 
@@ -271,14 +273,14 @@ def read_sounds(manifest: Path, sample_rate: int) -> list[np.ndarray]:
     return [Audio.read(row["path"], sample_rate).samples for row in read_manifest(manifest)]
 
 
-def loop(run: CTCRun, budget: Budget, folder: Path, checkpoint_minutes: float) -> None:
+def loop(run: CTCRun, budget: Budget, folder: Path, checkpoint_minutes: float, stop: int | None = None) -> None:
     """Steps until the budget is spent; the device is asked for results at reports only."""
     began, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
     reported, waited = time.monotonic(), 0.0
     sums: dict[str, Tensor] = {}
     bar = progress_bar(budget, run.step)
     run.model.train()
-    while not budget.spent(run.step, run.minutes):
+    while not budget.spent(run.step, run.minutes) and run.step != stop:
         terms = run.train_step(budget.done(run.step, run.minutes))
         sums = {name: sums[name] + value if name in sums else value for name, value in terms.items()}
         if bar is not None:

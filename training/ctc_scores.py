@@ -67,9 +67,7 @@ def codes_of(model: CTCTraining, view: View) -> np.ndarray:
     return index(view.scalars, model.config.levels).cpu().numpy()
 
 
-def _count_recognition(
-    view: View, batch: Batch, lengths: list[int], codes: np.ndarray, hop: int, scores: Scores
-) -> None:
+def _count_recognition(view: View, batch: Batch, lengths: list[int], codes: np.ndarray, hop: int, scores: Scores) -> None:
     alone, _, ctc = view.logits
     labels = halves(batch.grid, alone.shape[1], hop)
     known = labels != UNKNOWN
