@@ -157,7 +157,7 @@ def test_sound_and_mel_of_speecht5(normalise: bool, tmp_path: Path, transformers
     theirs = transformers.SpeechT5HifiGan(
         transformers.SpeechT5HifiGanConfig(upsample_initial_channel=32, normalize_before=normalise)
     ).eval()
-    for name, parameter in theirs.named_parameters():
+    for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=1.5 / parameter[0].numel() ** 0.5 if parameter.ndim == 3 else 0.1)
     theirs.mean.normal_()
     theirs.scale.uniform_(0.5, 2)
