@@ -299,8 +299,9 @@ class Encodec48(Encodec):
         streams = self._streams(streams)
         return _SegmentStreamEncoder(self, self._open_encoder(streams), streams)
 
-    def stream_decoder(self) -> StreamDecoder:
+    def stream_decoder(self, *, voice: Any = None) -> StreamDecoder:
         """See `Model.stream_decoder`; sound comes segment by segment."""
+        self._check_voice(voice)
         return _SegmentStreamDecoder(self, _SegmentDecoder(self))
 
     def _open_encoder(self, streams: int) -> EncoderCore:

@@ -51,7 +51,8 @@ class SoundStreamConfig:
         unknown = set(data) - {f.name for f in fields(cls)}
         if unknown:
             raise ModelError(f"SoundStream has no setting {', '.join(sorted(unknown))}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        kept: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        return cls(**kept)
 
     def to_dict(self) -> dict[str, Any]:
         """For `config.json`: JSON-able, with every field."""

@@ -135,7 +135,7 @@ class SpeechTokenizer(Model):
         """Clips that run at once. A CPU's cache holds one clip's activations, not a batch's."""
         return 1 if self.device.type == "cpu" else 64
 
-    def decode(self, tokens: Tokens, *, first: int = 0) -> Any:
+    def decode(self, tokens: Tokens, *, voice: Any = None, first: int = 0) -> Any:
         """See `Model.decode`. `first` leaves out the streams before it: 1 gives what the semantic tokens leave over.
 
         Raises:
@@ -146,7 +146,7 @@ class SpeechTokenizer(Model):
             if not 0 < first < len(tokens.codes):
                 raise ModelError(f"first={first}; these tokens hold {len(tokens.codes)} streams, counted from 0")
             tokens = replace(tokens, extras={"first": torch.full(tokens.codes[0].shape, float(first))})
-        return super().decode(tokens)
+        return super().decode(tokens, voice=voice)
 
     def _latent(self, encoded: Encoded) -> Tensor:
         """(B, N, C); `extras["first"]` is what `decode` was asked for."""

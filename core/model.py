@@ -287,8 +287,7 @@ class Model(ABC):
         """
         if not self.decodes:
             return self.speech.decode(tokens, voice=voice)
-        if voice is not None:
-            raise ModelError(f"{self.facts.name} has no use for a voice: its tokens carry it; leave out voice=")
+        self._check_voice(voice)
         self.check(tokens)
         tokens = tokens.torch(self.device)
         clips = [tokens[i] for i in range(len(tokens))]
@@ -312,6 +311,10 @@ class Model(ABC):
         """Raise `NotDecodableError` where there is no decoder."""
         if not self.decodes:
             self.speech  # noqa: B018
+
+    def _check_voice(self, voice: Any) -> None:
+        if voice is not None:
+            raise ModelError(f"{self.facts.name} has no use for a voice: its tokens carry it; leave out voice=")
 
     def check_fingerprint(self, tokens: Tokens) -> None:
         """Raise `WrongModelError` unless `tokens` were made by this very model."""
@@ -362,6 +365,7 @@ class Model(ABC):
         """`push(tokens) -> Audio`, `finish() -> Audio`; joined, they equal `decode`. Raises as `decode` does."""
         if not self.decodes:
             return self.speech.stream(voice=voice)
+        self._check_voice(voice)
         return StreamDecoder(self, self._open_decoder())
 
     def stream_encoders(self, slots: int, *, streams: int | None = None) -> StreamEncoders:
@@ -369,8 +373,10 @@ class Model(ABC):
         return StreamEncoders(self, slots, self._streams(streams))
 
     def stream_decoders(self, slots: int) -> StreamDecoders:
-        """The way back for many clips. Raises `NotDecodableError`."""
+        """The way back for many clips. Raises `NotDecodableError`, and `ModelError` where a flow speaks the tokens."""
         self.check_decodes()
+        if not self.decodes:
+            raise ModelError(f"{self.facts.name} is heard through a flow and a vocoder, one clip at a time: use stream_decoder()")
         return StreamDecoders(self, slots)
 
     def _push_encoders(self, cores: Sequence[Any], wavs: Sequence[Tensor]) -> list[Encoded]:

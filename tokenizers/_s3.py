@@ -180,7 +180,8 @@ def clip_by_clip(q: Tensor, k: Tensor, v: Tensor, padding: Padding) -> Tensor:
     """The same, zero beyond each clip's end."""
     out = torch.zeros_like(q)
     for i, n in enumerate(padding.list or []):
-        out[i, :, :n] = F.scaled_dot_product_attention(*(x[i : i + 1, :, :n] for x in (q, k, v)))[0]
+        one = [x[i : i + 1, :, :n] for x in (q, k, v)]
+        out[i, :, :n] = F.scaled_dot_product_attention(one[0], one[1], one[2])[0]
     return out
 
 
