@@ -126,7 +126,7 @@ class Attention(nn.Module):
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=place.mask)
-        kept = (k[:, :, place.kept].clone(), v[:, :, place.kept].clone())
+        kept = (k[:, :, place.kept], v[:, :, place.kept])
         return cast(Linear, self.o_proj)(mixed.transpose(1, 2).flatten(2)), kept
 
     def _heads(self, name: str, x: Tensor) -> Tensor:
