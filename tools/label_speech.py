@@ -66,7 +66,7 @@ def mandarin(name: str) -> list[str] | None:
 
 def pinyin(text: str) -> str:
     """Syllables with the number of their tone, as espeak's voice reads them."""
-    from pypinyin import Style, lazy_pinyin  # type: ignore[import-not-found]
+    from pypinyin import Style, lazy_pinyin
 
     syllables = lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True)
     return " ".join(s for s in syllables if re.fullmatch(r"[a-zü]+\d?", s))
