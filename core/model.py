@@ -376,7 +376,7 @@ class Model(ABC):
         """The way back for many clips. Raises `NotDecodableError`, and `ModelError` where a flow speaks the tokens."""
         self.check_decodes()
         if not self.decodes:
-            raise ModelError(f"{self.facts.name} is heard through a flow and a vocoder, one clip at a time: use stream_decoder()")
+            raise ModelError(f"{self.facts.name} is heard through a flow, one clip at a time: use stream_decoder()")
         return StreamDecoders(self, slots)
 
     def _push_encoders(self, cores: Sequence[Any], wavs: Sequence[Tensor]) -> list[Encoded]:
