@@ -296,12 +296,8 @@ def write(
     return path
 
 
-def reference(version: str, path: Path, sizes: Mapping[str, int]) -> Any:
-    """The model of the package s3tokenizer, of this size, with the weights of a file that `write` made.
-
-    It is no dependency: `pip install --no-deps s3tokenizer==0.3.0 onnx==1.23.2`. Of torchaudio, which it imports, nothing is
-    needed here.
-    """
+def reference_stub() -> None:
+    """Let s3tokenizer be imported without torchaudio, of which nothing is needed here."""
     import sys
     from importlib.machinery import ModuleSpec
     from types import ModuleType
@@ -310,6 +306,14 @@ def reference(version: str, path: Path, sizes: Mapping[str, int]) -> Any:
         stub = ModuleType("torchaudio")
         stub.__spec__ = ModuleSpec("torchaudio", None)
         sys.modules["torchaudio"] = stub
+
+
+def reference(version: str, path: Path, sizes: Mapping[str, int]) -> Any:
+    """The model of the package s3tokenizer, of this size, with the weights of a file that `write` made.
+
+    It is no dependency: `pip install --no-deps s3tokenizer==0.3.0 onnx==1.23.2`.
+    """
+    reference_stub()
     from s3tokenizer import S3Tokenizer, S3TokenizerV2, S3TokenizerV3
     from s3tokenizer.model import ModelConfig
     from s3tokenizer.model_v2 import ModelConfig as ModelConfigV2
