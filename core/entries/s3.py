@@ -53,8 +53,8 @@ def _entry(
         tiny={**_TINY, **tiny},
         about=about,
         streaming=_STREAMING,
-        compared="the package s3tokenizer 0.3.0 on the same ONNX file, random weights at real size: equal codes, speech and noise "
-        f"of 0.01 to 30 s, alone and in a batch. In lower precision, of 9 clips of speech: {precision}",
+        compared="the package s3tokenizer 0.3.0 on the same ONNX file, random weights at real size: equal codes, speech and "
+        f"noise of 0.01 to 30 s, alone and in a batch. In lower precision, of 9 clips of speech: {precision}",
         weights=weights,
         exceptions=_EXCEPTIONS,
         reference_resampler=SINC,
