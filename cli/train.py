@@ -73,14 +73,7 @@ def run(args: argparse.Namespace) -> int:
         args.recipe,
         args.data,
         args.output,
-        resume=args.resume,
-        device=args.device,
-        max_steps=args.steps,
-        max_minutes=args.minutes,
-        seed=args.seed,
-        batch=args.batch,
-        precision=args.precision,
-        cache=args.cache,
+        **_of_steps(args),
         start_from=args.start_from,
     )
     spoken = f"voxzoo.load_decoder({str(folder)!r})"
@@ -128,14 +121,7 @@ def _flow(args: argparse.Namespace) -> int:
         args.data,
         args.output,
         args.tokenizer or "vox-s3-16k",
-        resume=args.resume,
-        device=args.device,
-        max_steps=args.steps,
-        max_minutes=args.minutes,
-        seed=args.seed,
-        batch=args.batch,
-        precision=args.precision,
-        cache=args.cache,
+        **_of_steps(args),
     )
     print(f"{folder}: trained; the flow of the tokens of {args.tokenizer or 'vox-s3-16k'}")
     return 0
@@ -154,19 +140,26 @@ def _recognition(args: argparse.Namespace) -> int:
         args.recipe,
         args.data,
         args.output,
-        resume=args.resume,
-        device=args.device,
-        max_steps=args.steps,
-        max_minutes=args.minutes,
-        seed=args.seed,
-        batch=args.batch,
-        precision=args.precision,
-        cache=args.cache,
+        **_of_steps(args),
         noise=args.noise,
         rooms=args.rooms,
     )
     print(f"{folder}: trained; try `voxzoo encode IN.wav -m {folder} -o OUT.safetensors`")
     return 0
+
+
+def _of_steps(args: argparse.Namespace) -> dict[str, Any]:
+    """What every run of steps is told."""
+    return {
+        "resume": args.resume,
+        "device": args.device,
+        "max_steps": args.steps,
+        "max_minutes": args.minutes,
+        "seed": args.seed,
+        "batch": args.batch,
+        "precision": args.precision,
+        "cache": args.cache,
+    }
 
 
 def _unused(args: argparse.Namespace, names: Sequence[str]) -> None:

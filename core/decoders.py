@@ -6,7 +6,6 @@ A second table beside that of the models, since a decoder has neither tokens nor
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from .errors import ModelError, UnknownModelError
-from .registry import Weights
+from .registry import Weights, near_names
 
 __all__ = ["DecoderEntry", "DecoderFacts", "decoder_entry", "decoders"]
 
@@ -113,7 +112,5 @@ def decoder_entry(name: str) -> DecoderEntry:
     """The entry of `name`. Raises `UnknownModelError`, with near matches, when there is none."""
     table = _table()
     if name not in table:
-        near = difflib.get_close_matches(name, table, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-        raise UnknownModelError(f"no decoder is called {name!r}: {hint}there are {', '.join(table)}")
+        raise UnknownModelError(f"no decoder is called {name!r}: {near_names(name, table)}there are {', '.join(table)}")
     return table[name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from .facts import Facts
 if TYPE_CHECKING:
     from .model import Model
 
-__all__ = ["SINC", "SOXR", "Entry", "Weights", "entry", "model_class", "models"]
+__all__ = ["SINC", "SOXR", "Entry", "Weights", "entry", "model_class", "models", "near_names"]
 
 GROUP = "voxzoo.models"
 SOXR, SINC = "soxr-hq", "torchaudio-sinc"  # resamplers; here, since resampling.py needs numpy
@@ -130,13 +130,17 @@ def models() -> list[str]:
     return list(_table())
 
 
+def near_names(name: str, known: Iterable[str]) -> str:
+    """For an error: the names nearest to one that is not known, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+
+
 def entry(name: str) -> Entry:
     """The entry of `name`. Raises `UnknownModelError`, with near matches, when there is none."""
     table = _table()
     if name not in table:
-        near = difflib.get_close_matches(name, table, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-        raise UnknownModelError(f"no model is called {name!r}: {hint}`voxzoo models` lists all {len(table)}")
+        raise UnknownModelError(f"no model is called {name!r}: {near_names(name, table)}`voxzoo models` lists all {len(table)}")
     return table[name]
 
 

@@ -18,7 +18,7 @@ from voxzoo.cli.main import main
 from voxzoo.core.errors import CorpusError, UnknownModelError, VoxzooError
 from voxzoo.eval.edit_distance import levenshtein
 from voxzoo.tokenizers._vox_s3 import VoxS3Config, index
-from voxzoo.training import ctc_run
+from voxzoo.training import ctc_run, trainer
 from voxzoo.training.augment import HARD, LIGHT, Augmenter, Hardness, colour, convolved
 from voxzoo.training.ctc_data import GRID, UNKNOWN, Spoken, batches, grid_of, held_out_speakers, label_set, read_spoken
 from voxzoo.training.ctc_model import CTCTraining, CTCWeights, code_entropy, halves, token_lengths
@@ -328,7 +328,7 @@ def test_normalised_information() -> None:
 
 
 def test_a_run_goes_on_as_it_would_have(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctc_run, "draw_curves", lambda folder, history: None)  # slow, and tested elsewhere
+    monkeypatch.setattr(trainer, "draw_curves", lambda folder, history: None)  # slow, and tested elsewhere
     settings: dict[str, Any] = {"config": TINY, "precision": "fp32", "cache": tmp_path / "cache"}
     whole = train(RECIPE, [manifest], tmp_path / "whole", max_steps=6, **settings)
     train(RECIPE, [manifest], tmp_path / "parts", max_steps=6, **settings | {"stop": 3})

@@ -18,7 +18,7 @@ from voxzoo.core.errors import ModelError, VoxzooError, WeightsError
 from voxzoo.core.loading import load
 from voxzoo.core.weights import save_folder
 from voxzoo.decoders._flow_vox import FlowConfig, FlowNetwork
-from voxzoo.training import flow_run
+from voxzoo.training import flow_run, trainer
 from voxzoo.training.curves import draw_curves
 from voxzoo.training.flow_data import Bank, Cuts, read_speakers
 from voxzoo.training.flow_run import FlowRecipe, train_flow
@@ -40,7 +40,7 @@ def save_tokenizer(folder: Path, **changes: int) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves are drawn by one test, and one batch is enough to validate on."""
-    monkeypatch.setattr(flow_run, "draw_curves", lambda folder, history: None)
+    monkeypatch.setattr(trainer, "draw_curves", lambda folder, history: None)
     monkeypatch.setattr(flow_run, "VALID_BATCHES", 1)
     monkeypatch.setattr(flow_run, "VOICES", 1)
 
@@ -110,8 +110,8 @@ def test_batches_depend_on_seed_and_index_alone() -> None:
 def test_a_run_learns_and_leaves_a_folder(
     manifest: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow_run, "REPORT_EVERY", 5)
-    monkeypatch.setattr(flow_run, "draw_curves", draw_curves)
+    monkeypatch.setattr(trainer, "REPORT_EVERY", 5)
+    monkeypatch.setattr(trainer, "draw_curves", draw_curves)
     folder = train_flow([manifest], tmp_path / "run", tokenizer, max_steps=30, recipe=RECIPE, precision="fp32")
     config = json.loads((folder / "config.json").read_text())
     model = load(tokenizer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,13 @@ from .checkpoint import export_weights, load_checkpoint, parameter_groups, round
 from .ctc_data import Batch, Spoken, Store, batches, held_out_speakers, label_set, read_spoken
 from .ctc_model import CTCTraining, CTCWeights, token_lengths
 from .ctc_scores import Scores, score
-from .curves import draw_curves, require_matplotlib
+from .curves import require_matplotlib
 from .data import Clips, prepare, read_manifest
 from .run import PRECISIONS, pick_precision
 from .schedule import Budget, rate_factor
-from .trainer import progress_bar, report, save
+from .trainer import loop
 
 log = logging.getLogger(__name__)
-REPORT_EVERY = 50  # steps
 
 
 @dataclass(frozen=True)
@@ -149,6 +148,18 @@ class CTCRun:
         total = sum((weights[name] * value for name, value in terms.items()), torch.zeros((), device=self.device))
         return total, terms
 
+    def pace(self) -> Callable[[], dict[str, float]]:
+        """Since the last call: the share of the time spent waiting for batches, and steps per second."""
+        last = [time.monotonic(), self.waited, float(self.step)]
+
+        def since() -> dict[str, float]:
+            now = [time.monotonic(), self.waited, float(self.step)]
+            seconds, waited, steps = (b - a for a, b in zip(last, now, strict=True))
+            last[:] = now
+            return {"wait": waited / seconds, "rate": steps / seconds}
+
+        return since
+
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Scores over held-out speakers, as the tokenizer would be used, and of the same in noise and at another pitch."""
@@ -251,7 +262,9 @@ def train(
         log.info("resumed at step %d", run.step)
     if max_steps is None and max_minutes is None:
         max_minutes = chosen.minutes
-    loop(run, Budget(max_steps, max_minutes), folder, checkpoint_minutes, stop)
+    run.model.train()
+    budget = Budget(max_steps, max_minutes)
+    loop(run, budget, folder, checkpoint_minutes, valid_every=chosen.valid_every, stop=stop, figures=run.pace())
     export(run, folder)
     return folder
 
@@ -271,38 +284,6 @@ def paths_of(cache: Path) -> list[str]:
 def read_sounds(manifest: Path, sample_rate: int) -> list[np.ndarray]:
     """Sounds of a manifest, whole."""
     return [Audio.read(row["path"], sample_rate).samples for row in read_manifest(manifest)]
-
-
-def loop(run: CTCRun, budget: Budget, folder: Path, checkpoint_minutes: float, stop: int | None = None) -> None:
-    """Steps until the budget is spent; the device is asked for results at reports only."""
-    began, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
-    reported, waited = time.monotonic(), 0.0
-    sums: dict[str, Tensor] = {}
-    bar = progress_bar(budget, run.step)
-    run.model.train()
-    while not budget.spent(run.step, run.minutes) and run.step != stop:
-        terms = run.train_step(budget.done(run.step, run.minutes))
-        sums = {name: sums[name] + value if name in sums else value for name, value in terms.items()}
-        if bar is not None:
-            bar.update(1)
-        if run.step % REPORT_EVERY == 0:
-            means = {name: float(value) / REPORT_EVERY for name, value in sums.items()}
-            now = time.monotonic()
-            means["wait"] = (run.waited - waited) / (now - reported)
-            means["rate"] = REPORT_EVERY / (now - reported)
-            report(run, "train", means, bar)
-            sums, reported, waited = {}, now, run.waited
-        run.minutes = (time.monotonic() - began) / 60
-        if run.step % run.recipe.valid_every == 0:
-            report(run, "valid", run.validate(), bar)
-        if time.monotonic() - saved > 60 * checkpoint_minutes:
-            save(run, folder)
-            saved = time.monotonic()
-    report(run, "valid", run.validate(), bar)
-    save(run, folder)
-    draw_curves(folder, run.history)
-    if bar is not None:
-        bar.close()
 
 
 def export(run: CTCRun, folder: Path) -> None:

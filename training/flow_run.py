@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,12 +25,12 @@ from ..decoders._flow_ode import cosine, straight_path
 from ..decoders._flow_sampling import sample
 from ..decoders._flow_vox import Condition, FlowConfig, FlowNetwork
 from .checkpoint import export_weights, load_checkpoint, parameter_groups
-from .curves import draw_curves, require_matplotlib
+from .curves import require_matplotlib
 from .data import held_out, prepare
 from .flow_data import Bank, Batch, Cuts, check_tokenizer, fill, read_speakers, tokenize
 from .run import PRECISIONS, pick_precision
 from .schedule import Budget, rate_factor
-from .trainer import report, save
+from .trainer import loop
 
 __all__ = ["FlowRecipe", "FlowRun", "export_flow", "train_flow"]
 
@@ -39,8 +38,6 @@ log = logging.getLogger(__name__)
 NAME = "vox-flow-16k"
 VOCODER = "vox-hifigan-16k"  # whose mel is learnt
 FRAME = 0.02  # seconds of a frame, in which several of a finer mel lie side by side
-REPORT_EVERY = 50  # steps
-VALID_EVERY = 1000  # steps
 VALID_BATCHES = 4
 VOICES = 8  # batches of voices among which the one is chosen that speaks where nobody is named
 
@@ -268,29 +265,6 @@ def fitted(config: FlowConfig, tokenizer: Model, front: LogMel) -> FlowConfig:
         stack=stack,
         frames_per_token=check_tokenizer(tokenizer, front.sample_rate, front.hop * stack),
     )
-
-
-def loop(run: FlowRun, budget: Budget, folder: Path, checkpoint_minutes: float) -> None:
-    """Steps until the budget is spent, with reports, validation and checkpoints on the way."""
-    began, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
-    sums: dict[str, Tensor] = {}
-    summed = 0
-    while not budget.spent(run.step, run.minutes):
-        terms = run.train_step(budget.done(run.step, run.minutes))
-        run.minutes = (time.monotonic() - began) / 60
-        sums = {name: sums.get(name, 0) + value for name, value in terms.items()}
-        summed += 1
-        if run.step % REPORT_EVERY == 0:
-            report(run, "train", {name: float(value) / summed for name, value in sums.items()}, None)
-            sums, summed = {}, 0
-        if run.step % VALID_EVERY == 0:
-            report(run, "valid", run.validate(), None)
-        if time.monotonic() - saved > 60 * checkpoint_minutes:
-            save(run, folder)
-            saved = time.monotonic()
-    report(run, "valid", run.validate(), None)
-    save(run, folder)
-    draw_curves(folder, run.history)
 
 
 def _precision(precision: str, device: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,35 +75,6 @@ def train(
     return folder
 
 
-def loop(run: Run, budget: Budget, folder: Path, checkpoint_minutes: float) -> None:
-    """Steps until the budget is spent, with reports, validation and checkpoints on the way."""
-    began, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
-    sums: dict[str, Tensor] = {}
-    summed = 0
-    bar = progress_bar(budget, run.step)
-    while not budget.spent(run.step, run.minutes):
-        terms = run.train_step(budget.done(run.step, run.minutes))
-        run.minutes = (time.monotonic() - began) / 60
-        # added up where they are: fetched at every step, each would wait for a GPU
-        sums = {name: sums[name] + value if name in sums else value for name, value in terms.items()}
-        summed += 1
-        if bar is not None:
-            bar.update(1)
-        if run.step % REPORT_EVERY == 0:
-            report(run, "train", {name: float(value) / summed for name, value in sums.items()}, bar)
-            sums, summed = {}, 0
-        if run.step % VALID_EVERY == 0:
-            report(run, "valid", run.validate(), bar)
-        if time.monotonic() - saved > 60 * checkpoint_minutes:
-            save(run, folder)
-            saved = time.monotonic()
-    report(run, "valid", run.validate(), bar)
-    save(run, folder)
-    draw_curves(folder, run.history)
-    if bar is not None:
-        bar.close()
-
-
 class Reported(Protocol):
     """What a run of any kind has that is saved and reported."""
 
@@ -113,6 +84,59 @@ class Reported(Protocol):
 
     def content(self) -> dict[str, Any]:
         """What a checkpoint holds, beside the random states."""
+
+
+class Stepped(Reported, Protocol):
+    """What a run of any kind has that is driven by `loop`."""
+
+    def train_step(self, done: float) -> dict[str, Tensor]:
+        """One update; `done` is the share of the run that is over. Gives the terms of the loss."""
+
+    def validate(self) -> dict[str, float]:
+        """Figures of held-out clips."""
+
+
+def loop(
+    run: Stepped,
+    budget: Budget,
+    folder: Path,
+    checkpoint_minutes: float,
+    *,
+    valid_every: int | None = None,
+    stop: int | None = None,
+    figures: Callable[[], dict[str, float]] = dict,
+) -> None:
+    """Steps until the budget is spent, with reports, validation and checkpoints on the way.
+
+    valid_every: steps between validations (default: `VALID_EVERY`). stop: leave off after this step. figures: what a report
+    says beside the means of the loss's terms.
+    """
+    began, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
+    sums: dict[str, Tensor] = {}
+    summed = 0
+    bar = progress_bar(budget, run.step)
+    while not budget.spent(run.step, run.minutes) and run.step != stop:
+        terms = run.train_step(budget.done(run.step, run.minutes))
+        run.minutes = (time.monotonic() - began) / 60
+        # added up where they are: fetched at every step, each would wait for a GPU
+        sums = {name: sums[name] + value if name in sums else value for name, value in terms.items()}
+        summed += 1
+        if bar is not None:
+            bar.update(1)
+        if run.step % REPORT_EVERY == 0:
+            means = {name: float(value) / summed for name, value in sums.items()}
+            report(run, "train", {**means, **figures()}, bar)
+            sums, summed = {}, 0
+        if run.step % (valid_every or VALID_EVERY) == 0:
+            report(run, "valid", run.validate(), bar)
+        if time.monotonic() - saved > 60 * checkpoint_minutes:
+            save(run, folder)
+            saved = time.monotonic()
+    report(run, "valid", run.validate(), bar)
+    save(run, folder)
+    draw_curves(folder, run.history)
+    if bar is not None:
+        bar.close()
 
 
 def save(run: Reported, folder: Path) -> None:
