@@ -129,7 +129,6 @@ def _flow(args: argparse.Namespace) -> int:
 
 def _recognition(args: argparse.Namespace) -> int:
     """A semantic tokenizer, by recognising phones."""
-    _unused(args, ("start_from",))
     for manifest in (args.noise, args.rooms):
         if manifest is not None and not os.path.isfile(manifest):
             raise VoxzooError(f"no manifest {manifest!r}; expected a file of JSON lines with `path` or `audio_filepath`")
@@ -143,6 +142,7 @@ def _recognition(args: argparse.Namespace) -> int:
         **_of_steps(args),
         noise=args.noise,
         rooms=args.rooms,
+        start_from=args.start_from,
     )
     print(f"{folder}: trained; try `voxzoo encode IN.wav -m {folder} -o OUT.safetensors`")
     return 0

@@ -15,7 +15,7 @@ import torch
 
 import voxzoo
 from voxzoo.cli.main import main
-from voxzoo.core.errors import CorpusError, UnknownModelError, VoxzooError
+from voxzoo.core.errors import CorpusError, ModelError, UnknownModelError, VoxzooError
 from voxzoo.eval.edit_distance import levenshtein
 from voxzoo.tokenizers._vox_s3 import VoxS3Config, index
 from voxzoo.training import ctc_run, trainer
@@ -366,11 +366,21 @@ def test_settings_reach_the_trainer(manifest: Path, monkeypatch: pytest.MonkeyPa
     assert {"batch": 5, "max_steps": 3, "noise": str(manifest), "rooms": None}.items() <= seen[0][1].items()
 
 
+def test_a_run_starts_from_a_trained_tokenizer(manifest: Path, tmp_path: Path) -> None:
+    first = train(RECIPE, [manifest], tmp_path / "first", max_steps=3, config=TINY)
+    second = train(RECIPE, [manifest], tmp_path / "second", max_steps=0, config=TINY, start_from=first)
+    wav = np.random.default_rng(1).standard_normal(16000).astype(np.float32) / 10
+    codes = [voxzoo.load(folder).encode(wav, 16000).codes[0] for folder in (first, second)]
+    assert len(set(codes[0][0].tolist())) > 2
+    assert torch.equal(*codes)
+    with pytest.raises(ModelError, match="its configuration is not that of the model to be trained"):
+        train(RECIPE, [manifest], tmp_path / "third", max_steps=1, config=TINY, start_from="vox-s3-16k")
+
+
 @pytest.mark.parametrize(
     ("recipe", "options", "said"),
     [
         ("vox-s3-16k", "--noise nowhere.jsonl", "no manifest 'nowhere.jsonl'"),
-        ("vox-s3-16k", "--from vox-rvq-16k", "no use for --from"),
         ("vox-rvq-16k", "--noise x.jsonl", "no use for --noise"),
     ],
 )

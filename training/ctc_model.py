@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ HALVES = 2  # labels of a token
 WIDTH = 0.8  # standard deviation of the quantiser's input: at it, three levels are used about alike
 EPSILON = 1e-5
 SOFT = 0.35  # how far a level reaches where codes are counted softly
-ENOUGH = 0.85  # entropy of the codes, of the most there can be, beyond which no more is asked for
+ENOUGH = 0.65  # entropy of the codes, of the most there can be, beyond which no more is asked for
 MOMENTUM = 0.02  # of its running mean and variance
 
 
@@ -35,8 +36,8 @@ class CTCWeights:
     ctc: float = 1.0
     alone: float = 0.7  # phones from a token by itself
     context: float = 0.5  # phones from tokens in context
-    same: float = 0.6  # the harder view's scalars at the lighter one's codes
-    commit: float = 0.05  # the lighter view's own
+    same: float = 2.0  # the harder view's scalars at the lighter one's codes
+    commit: float = 0.1  # the lighter view's own
     spread: float = 1.0  # entropy of the codes over the batch, as far as it is missing
 
 
@@ -97,6 +98,13 @@ class CTCTraining(nn.Module):
         tokenizer.project.weight.mul_(scale[:, None])
         tokenizer.project.bias.sub_(self.mean).mul_(scale)
         return tokenizer.eval()
+
+    @torch.no_grad()
+    def take(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a shipped tokenizer's weights, whose scalars are at the quantiser's scale already."""
+        self.tokenizer.load_state_dict(state)
+        self.mean.zero_()
+        self.variance.fill_(WIDTH**2 - EPSILON)
 
     def standard(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """x (B, N, dimensions) with mean and variance taken out, of this batch's sound in training: no level dies out."""

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..core.audio import Audio
-from ..core.errors import CorpusError, UnknownModelError, VoxzooError
+from ..core.errors import CorpusError, ModelError, UnknownModelError, VoxzooError
 from ..core.files import replacing
-from ..core.loading import check_device
+from ..core.loading import check_device, load
 from ..core.registry import entry
 from ..tokenizers._vox_s3 import VoxS3Config
 from .augment import HARD, LIGHT, Augmenter, Hardness
@@ -223,6 +223,7 @@ def train(
     rooms: str | Path | None = None,
     config: dict[str, Any] | None = None,
     stop: int | None = None,
+    start_from: str | Path | None = None,
 ) -> Path:
     """Trains the tokenizer on labelled speech; leaves `config.json` and `model.safetensors` in `out`, which it returns.
 
@@ -236,6 +237,7 @@ def train(
         noise, rooms: manifests of noises and of rooms' responses, for sound made harder; without them noise is made.
         config: of the model, where it is not the registry's.
         stop: leave off after this step, of a run planned longer; taken up again, it ends as if it had not been left.
+        start_from: registry name or folder of a trained tokenizer to start from; its recognizer is learnt anew.
 
     The other arguments are those of `trainer.train`.
     """
@@ -260,6 +262,8 @@ def train(
     if resume and path.exists():
         run.restore(load_checkpoint(path), path)
         log.info("resumed at step %d", run.step)
+    elif start_from is not None:
+        start_weights(run, start_from)
     if max_steps is None and max_minutes is None:
         max_minutes = chosen.minutes
     run.model.train()
@@ -267,6 +271,14 @@ def train(
     loop(run, budget, folder, checkpoint_minutes, valid_every=chosen.valid_every, stop=stop, figures=run.pace())
     export(run, folder)
     return folder
+
+
+def start_weights(run: CTCRun, start_from: str | Path) -> None:
+    """Copy a trained tokenizer's weights into the run. Raises `ModelError` when it is built otherwise."""
+    source = load(start_from)
+    if source.config != run.config:
+        raise ModelError(f"cannot start from {str(start_from)!r}: its configuration is not that of the model to be trained")
+    run.model.take(source.network.state_dict())
 
 
 def find_recipe(name: str) -> CTCRecipe:
