@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from .audio import Audio, read_blocks
-from .errors import AudioError, ModelError, TokensError, WrongModelError
+from .batches import chain, check_fingerprint, check_frames, fit, groups, time_slices
+from .errors import AudioError, ModelError
 from .facts import Facts
 from .registry import entry
 from .resampling import SOXR
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from .pairing import Speech
 
 __all__ = ["Encoded", "Model"]
-
-PADDED = 1.25  # times the shortest clip of a batch, the most that a clip of it may have on a CPU, where padding costs as sound
 
 
 class Model(ABC):
@@ -193,16 +192,7 @@ class Model(ABC):
 
     def _groups(self, sizes: Mapping[int, int]) -> list[list[int]]:
         """Indices that share a batch, by their padded size."""
-        if self.batching == "pad" and self.device.type != "cpu":
-            return [list(sizes)] if sizes else []
-        most = PADDED if self.batching == "pad" else 1.0
-        groups: list[list[int]] = []
-        for i in sorted(sizes, key=lambda i: sizes[i]):
-            if groups and sizes[i] <= most * sizes[groups[-1][0]]:
-                groups[-1].append(i)
-            else:
-                groups.append([i])
-        return groups
+        return groups(sizes, self.batching, free=self.device.type != "cpu")
 
     def _load(self, item: Any, sample_rate: int | None, streams: int) -> Tensor | Tokens:
         """A short clip as a tensor (T,) at the model's rate, or the tokens of a long one."""
@@ -240,7 +230,7 @@ class Model(ABC):
         for block in blocks:
             head.append(block)
             if sum(map(len, head)) > self.window * self.facts.sample_rate:
-                return self._encode_long((torch.from_numpy(b) for b in _chain(head, blocks)), streams)
+                return self._encode_long((torch.from_numpy(b) for b in chain(head, blocks)), streams)
         return torch.from_numpy(np.concatenate(head)).to(self.device)
 
     def _encode_long(self, blocks: Iterator[Tensor], streams: int) -> Tokens:
@@ -318,23 +308,12 @@ class Model(ABC):
 
     def check_fingerprint(self, tokens: Tokens) -> None:
         """Raise `WrongModelError` unless `tokens` were made by this very model."""
-        if not isinstance(tokens, Tokens):
-            raise TokensError(f"cannot decode a {type(tokens).__name__}; expected Tokens: read a file with Tokens.load(path)")
-        if tokens.fingerprint != self.fingerprint:
-            raise WrongModelError(
-                f"these tokens were made by {tokens.facts.name} (fingerprint {tokens.fingerprint[:16]}), this model is "
-                f"{self.facts.name} (fingerprint {self.fingerprint[:16]}): decode them with the weights that made them"
-            )
+        check_fingerprint(tokens, self.facts, self.fingerprint)
 
     def check(self, tokens: Tokens) -> None:
         """Raise unless `tokens` were made by this very model and obey its length law."""
         self.check_fingerprint(tokens)
-        for i, (length, found) in enumerate(zip(tokens.lengths, tokens.frames, strict=True)):
-            wanted = self.frames(int(length))[: len(found)]
-            if tuple(found) != tuple(wanted):
-                raise TokensError(
-                    f"clip {i} has {tuple(map(int, found))} frames; {length} samples make {wanted}: the tokens are damaged"
-                )
+        check_frames(tokens, self.frames)
 
     def _decode_group(self, clips: list[Tokens]) -> list[np.ndarray]:
         codes = [_pad_rows([c.codes[k] for c in clips], PADDING) for k in range(len(clips[0].codes))]
@@ -343,13 +322,13 @@ class Model(ABC):
             return [np.zeros(0, np.float32) for _ in clips]
         with self._inference():
             wav = self._decode(Encoded(codes, extras)).float().cpu().numpy()
-        return [_fit(row, self.facts.decoded_length(int(c.lengths[0]))) for row, c in zip(wav, clips, strict=True)]
+        return [fit(row, self.facts.decoded_length(int(c.lengths[0]))) for row, c in zip(wav, clips, strict=True)]
 
     def _decode_long(self, clip: Tokens) -> np.ndarray:
         out = np.zeros(self.facts.decoded_length(int(clip.lengths[0])), np.float32)
         done = 0
         with self.stream_decoder() as stream:
-            for part in _time_slices(clip, self):
+            for part in time_slices(clip, self.facts, self.window):
                 audio = stream.push(part)
                 out[done : done + len(audio)] = audio.samples
                 done += len(audio)
@@ -414,33 +393,7 @@ def _dtype(name: str) -> torch.dtype:
     return known[name]
 
 
-def _chain(head: list[np.ndarray], rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    while head:
-        yield head.pop(0)
-    yield from rest
-
-
 def _pad_rows(rows: Sequence[Any], value: float) -> Tensor:
     """Rows (1, n_i) -> (B, max n_i), padded on the right."""
     tensors = [torch.as_tensor(row)[0] for row in rows]
     return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
-
-
-def _fit(wav: np.ndarray, length: int) -> np.ndarray:
-    """Cut to `length`, or zero-pad a decoder that gives a few samples too few."""
-    return wav[:length].copy() if len(wav) >= length else np.pad(wav, (0, length - len(wav)))
-
-
-def _time_slices(clip: Tokens, model: Model) -> Iterable[Tokens]:
-    """A clip cut into parts of about `window` seconds at whole frames of its slowest stream."""
-    base = min(model.facts.frame_rates)
-    ratios = [int(rate / base) for rate in model.facts.frame_rates]
-    hop = int(model.facts.sample_rate / base)
-    step = max(1, int(model.window * base))
-    total, length = clip.codes[0].shape[1] // ratios[0], int(clip.lengths[0])
-    for i in range(0, total, step):
-        end = min(i + step, total)
-        codes = [c[:, i * r : end * r] for c, r in zip(clip.codes, ratios, strict=False)]
-        extras = {key: value[:, i * ratios[0] : end * ratios[0]] for key, value in clip.extras.items()}
-        samples = length - i * hop if end == total else (end - i) * hop
-        yield replace(clip, codes=codes, lengths=np.array([samples]), extras=extras)
