@@ -6,6 +6,7 @@ from .entries import (
     baichuan,
     bigcodec,
     dac,
+    dcspin,
     encodec,
     focalcodec,
     glm4voice,
@@ -53,4 +54,5 @@ ENTRIES: tuple[Entry, ...] = (
     *step_audio.ENTRIES,
     *units.ENTRIES,
     *spin.ENTRIES,
+    *dcspin.ENTRIES,
 )

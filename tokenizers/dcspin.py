@@ -1,0 +1,127 @@
+"""DC-Spin: tokens that say what is said and little of who says it, from two codebooks trained side by side.
+
+Chang et al. 2024, "DC-Spin: A Speaker-invariant Speech Tokenizer for Spoken Language Models", arXiv:2410.24177, for which
+neither code nor weights are published; after Spin, Chang, Liu and Glass 2023, arXiv:2305.11072. An encoder's frames are clustered
+so that a clip and the same clip in another voice get the same codeword. A large auxiliary codebook shapes the encoder, a small
+primary one makes the tokens; only the second is here, for only it is used once training is over.
+
+Two forms: `VoxDCSpin` is our own small streaming encoder, in blocks of bounded context, for which streaming equals offline;
+`DCSpinUnits` is any backbone of `units` (HuBERT, WavLM, ...), trained by `voxzoo train dcspin`. Both stream in chunks of another
+size without being trained anew, see `chunked`: how far such tokens agree with those of whole clips is measured by
+`benchmarks/speaker_invariance.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from ..core.errors import ModelError
+from ..core.model import Model
+from ..core.streaming import Encoded, EncoderCore
+from ._dcspin import DCSpin, DCSpinConfig
+from ._vox_s3 import State
+from .units import Units
+
+__all__ = ["DCSpinUnits", "VoxDCSpin"]
+
+
+class VoxDCSpin(Model):
+    """Our own encoder behind Voxzoo's interface. Frames: ceil(T / 320)."""
+
+    network: DCSpin
+    decodes = False
+    undecodable = "that would need a flow or a unit vocoder trained on its tokens: `voxzoo train vox-flow-16k --tokenizer` makes one"
+
+    @classmethod
+    def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Facts that follow from the configuration."""
+        c = DCSpinConfig.from_dict(config)
+        e = c.encoder
+        return {
+            "sample_rate": e.sample_rate,
+            "frame_rates": (Fraction(e.sample_rate, c.step),),
+            "codebook_sizes": (c.codebook_size,),
+            "latency": (e.block_samples + e.ahead) / e.sample_rate,
+        }
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any]) -> DCSpin:
+        """The network with random weights."""
+        return DCSpin(DCSpinConfig.from_dict(config))
+
+    def chunked(self, seconds: float) -> Self:
+        """A model of the same weights that works in blocks of so many seconds: sooner heard, and other tokens near their ends.
+
+        Raises `ModelError` for less than a frame.
+        """
+        config = self.network.config.chunked(seconds).to_dict()
+        network = self.build(config)
+        network.load_state_dict(self.network.state_dict())
+        return type(self)(self.facts, config, network, str(self.device), str(self.dtype).removeprefix("torch."))
+
+    def frames(self, samples: int) -> tuple[int, ...]:
+        """One token for each 320 samples begun."""
+        return (-(-samples // self.network.config.step),)
+
+    @property
+    def pad_multiple(self) -> int:
+        """Samples of a block."""
+        return self.network.config.encoder.block_samples
+
+    def _encode(self, wav: Tensor, streams: int) -> Encoded:
+        return Encoded([self.network.encode(wav)])
+
+    def _open_encoder(self, streams: int) -> EncoderCore:
+        return _Encoder(self.network)
+
+
+class _Encoder:
+    """Holds back the samples of blocks that are not whole, or of which the samples ahead are missing."""
+
+    def __init__(self, network: DCSpin) -> None:
+        self.network = network
+        self.state: State | None = None
+        self.wav = next(network.parameters()).new_zeros(1, network.config.encoder.left)
+
+    def push(self, wav: Tensor) -> Encoded:
+        c = self.network.config.encoder
+        self.wav = torch.cat([self.wav, wav], 1)
+        blocks = max(0, self.wav.shape[1] - c.left - c.ahead) // c.block_samples
+        if not blocks:
+            return Encoded([wav.new_zeros(1, 0, dtype=torch.int64)])
+        done = blocks * c.block_samples
+        state = self.state or State.empty(c, self.wav)
+        codes, self.state = self.network.encode_step(self.wav[:, : c.left + done + c.ahead], state)
+        self.wav = self.wav[:, done:].clone()
+        return Encoded([codes])
+
+    def finish(self) -> Encoded:
+        """The last block is completed with zeros, as offline; its tokens past the end of the sound are dropped."""
+        c = self.network.config.encoder
+        rest = self.wav.shape[1] - c.left
+        frames = -(-rest // self.network.config.step)
+        codes = self.push(self.wav.new_zeros(1, -rest % c.block_samples + c.ahead)).codes[0]
+        return Encoded([codes[:, :frames]])
+
+
+class DCSpinUnits(Units):
+    """A backbone of `units` under a primary codebook; lengths, long clips and batches as in units.py."""
+
+    undecodable: ClassVar[str] = "that would need a unit vocoder or a flow trained on these very tokens"
+
+    def chunked(self, seconds: float) -> Self:
+        """A model of the same weights whose streams go in chunks of so many seconds, each with the context it has on both sides.
+
+        Raises `ModelError` for less than a frame.
+        """
+        if seconds * self.facts.sample_rate < self.network.backbone.hop:
+            raise ModelError(f"chunks of {seconds} s; expected at least a frame")
+        config = {**self.config, "window": seconds + 2 * self.config["context"]}
+        network = self.build(config)
+        network.load_state_dict(self.network.state_dict())
+        return type(self)(self.facts, config, network, str(self.device), str(self.dtype).removeprefix("torch."))
