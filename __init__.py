@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .core.errors import (
     AudioError,
     CorpusError,
+    ExportError,
     MissingExtraError,
     ModelError,
     NotDecodableError,
@@ -39,6 +40,7 @@ __all__ = [
     "AudioError",
     "CorpusError",
     "Entry",
+    "ExportError",
     "Facts",
     "MissingExtraError",
     "ModelError",

@@ -7,7 +7,8 @@
     ├── ModelError          a model that cannot be found, built or used this way
     │   ├── UnknownModelError   a name the registry does not hold (near matches are named)
     │   ├── WeightsError        weights that are missing, damaged, of another shape, or not safe to read
-    │   └── NotDecodableError   a tokenizer without a decoder (what would be needed is named)
+    │   ├── NotDecodableError   a tokenizer without a decoder (what would be needed is named)
+    │   └── ExportError         a model, or a part of one, that makes no graph (which part, and why)
     ├── CorpusError         a source or an output folder that cannot be used
     └── MissingExtraError   an optional dependency (the `pip install` line is named)
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 __all__ = [
     "AudioError",
     "CorpusError",
+    "ExportError",
     "MissingExtraError",
     "ModelError",
     "NotDecodableError",
@@ -63,6 +65,10 @@ class WeightsError(ModelError):
 
 class NotDecodableError(ModelError):
     """The tokenizer has no decoder paired with it."""
+
+
+class ExportError(ModelError):
+    """The model cannot be exported: the part that cannot, and why, are named."""
 
 
 class CorpusError(VoxzooError):
