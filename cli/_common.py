@@ -19,11 +19,12 @@ STANDARD = "-"  # stdin or stdout
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """`--weights --device --engine --dtype`, as `voxzoo.load` takes them."""
+    """`--weights --device --engine --dtype --threads`, as `voxzoo.load` takes them."""
     parser.add_argument("--weights", metavar="DIR", help="folder with the checkpoint (or 'random': untrained, for trials)")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu, cuda, cuda:1, ... (default: cpu)")
-    parser.add_argument("--engine", default="auto", metavar="ENGINE", help="auto or torch (default: auto)")
+    parser.add_argument("--engine", default="auto", metavar="ENGINE", help="auto, torch or onnx (default: auto)")
     parser.add_argument("--dtype", default="float32", metavar="DTYPE", help="float32, bfloat16 or float16 (default: float32)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of a bundle's graphs on a CPU (default: all cores)")
 
 
 def add_resampler_option(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,7 @@ def load_model(name: str, args: argparse.Namespace) -> Model:
     """`voxzoo.load` with the options of `add_engine_options`, and of `add_resampler_option` where the verb has it."""
     from ..core.loading import load
 
-    names = ("weights", "device", "engine", "dtype", "resampler")
+    names = ("weights", "device", "engine", "dtype", "resampler", "threads")
     return load(name, **{key: value for key, value in vars(args).items() if key in names})
 
 

@@ -20,10 +20,10 @@ command goes on where it stopped; further -m and --metrics are measured without 
 value on a clip is missing with its reason and counted; clips that cannot be read are listed in rejected.jsonl (exit status 3).
 """
 ENTRIES = """
-An entry is a name from `voxzoo models` or a model folder, with :K for its first K codebooks (vox-rvq-16k:2), or a classical
-codec through ffmpeg: opus:KBITS, speex:KBITS, codec2:MODE, gsm. Metrics: the groups reconstruction, mos, intelligibility,
-speaker, rate and cost, the names of single metrics, or all. A manifest's columns text, speaker and lang are used where a metric
-needs them.
+An entry is a name from `voxzoo models`, a model folder or a bundle, with :K for its first K codebooks (vox-rvq-16k:2), or a
+classical codec through ffmpeg: opus:KBITS, speex:KBITS, codec2:MODE, gsm. Metrics: the groups reconstruction, mos,
+intelligibility, speaker, rate and cost, the names of single metrics, or all. A manifest's columns text, speaker and lang are
+used where a metric needs them.
 """
 WIDTH = 160  # of tables that do not go to a terminal
 

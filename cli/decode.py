@@ -31,7 +31,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", help="sound file (.wav, .flac), - for stdout, or a folder"
     )
-    parser.add_argument("-m", "--model", metavar="MODEL", help="name or model folder (default: the model the tokens name)")
+    parser.add_argument(
+        "-m", "--model", metavar="MODEL", help="name, model folder or bundle (default: the model the tokens name)"
+    )
     note = "of a damaged bitstream, decode what is whole and leave silence where chunks are lost (exit status 3)"
     parser.add_argument("--skip-damaged", action="store_true", help=note)
     add_engine_options(parser)
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 def _file(args: argparse.Namespace) -> int:
     from ..core.tokens import Tokens
 
-    tokens = Tokens.load(source(args.input))
+    tokens = Tokens.load(source(args.input), "numpy")  # the model takes them to where it runs
     if tokens.batched:
         return _clips(args, tokens)
     check_output(args.output, [args.input])

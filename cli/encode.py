@@ -28,7 +28,9 @@ def add(subparsers: Any) -> None:
         "encode", help="one sound file to tokens", description="Turn one sound file into a tokens file."
     )
     parser.add_argument("input", metavar="IN", help="sound file, or - for stdin")
-    parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="a name from `voxzoo models`, or a model folder")
+    parser.add_argument(
+        "-m", "--model", required=True, metavar="MODEL", help="a name from `voxzoo models`, or a folder or bundle"
+    )
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", help="tokens file (.safetensors or .vxb), or - for stdout"
     )

@@ -1,7 +1,12 @@
-"""`load`: from a registry name or a folder to a model ready to encode and decode."""
+"""`load`: from a registry name or a folder to a model ready to encode and decode.
+
+A folder that `voxzoo export` wrote, a bundle, is played without torch; so is `engine="onnx"` once its bundle is in the cache.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +20,11 @@ from .weights import check_fit, find, load_strict, peek_config
 if TYPE_CHECKING:
     from .model import Model
 
-__all__ = ["check_device", "load", "random_model"]
+__all__ = ["check_device", "is_bundle", "is_folder", "load", "random_model"]
+
+BUNDLE = "voxzoo.json"  # what a bundle's folder holds
+RUNTIME, CACHE = "voxzoo.export.runtime:open_bundle", "voxzoo.export.runtime_cache:cached_bundle"  # named, as the families are
+TOOLS = ("onnx", "onnxruntime")  # what `engine="onnx"` needs
 
 
 def load(
@@ -26,21 +35,25 @@ def load(
     engine: str = "auto",
     dtype: str = "float32",
     resampler: str = SOXR,
+    threads: int | None = None,
 ) -> Model:
     """Load a model.
 
     Args:
         name: a registry name (`voxzoo.models()` lists them); a local folder, in our own form (`config.json` +
             `model.safetensors`) or in a published one, which is recognised by its config; or `hf:OWNER/REPO` on the hub, with
-            `/FOLDER` and `@REVISION` if need be.
+            `/FOLDER` and `@REVISION` if need be. A bundle, too, is a folder: it is played without torch, and its tokens are
+            numpy arrays.
         weights: a folder with the checkpoint, as published or in our own form; "random" builds the real-size model with
             random weights (seed 0), for benchmarks and tests. By default `$VOXZOO_WEIGHTS/<name>`, the bundled weights,
             or the hub.
         device: "cpu", "cuda", "cuda:1", ...
-        engine: "auto" or "torch".
+        engine: "torch"; "onnx", which exports the model once into the user's cache and plays the bundle; or "auto", the faster
+            one of those that were measured to give equal tokens (the entry's `engine`).
         dtype: "float32", or "bfloat16" / "float16" (autocast; tokens may then differ).
         resampler: what brings sound of other rates to the model's: "soxr-hq", or "torchaudio-sinc" as some references have it
             (`voxzoo info` tells which). It moves tokens, which record it.
+        threads: of a bundle's graphs on a CPU; by default `OMP_NUM_THREADS`, or else as many as there are cores.
 
     Raises:
         UnknownModelError: no such name; near matches are given.
@@ -48,16 +61,25 @@ def load(
         ModelError: an engine, device, dtype or resampler that is not there.
     """
     _check_engine(engine)
-    check_device(device)
     check_resampler(resampler)
     text = os.fspath(name)
     folder = Path(text)
+    if text not in models() and is_bundle(folder):
+        _only(text, weights, "is a bundle, which holds its weights")
+        _check_bundle(text, engine, dtype)
+        return _play(folder, device, resampler, threads)
+    if engine == "onnx" or (engine == "auto" and _faster(text, device, dtype)):
+        _check_bundle(text, "onnx", dtype)
+        return _play(_named(CACHE)(text, weights, device), device, resampler, threads)
+    if threads is not None:
+        raise ModelError(f"threads={threads} is for bundles; of torch it is torch.set_num_threads")
+    check_device(device)
     if text.startswith(HUB):
         _only(text, weights, "names the weights")
         known = pinned(text)
         model = _of_folder(hub_folder(text), device, dtype) if known is None else _of_entry(known, None, device, dtype)
     elif text in models():
-        if (folder / "config.json").is_file():
+        if is_folder(text):
             raise ModelError(f"{text!r} is a registry name and also a folder here; write './{text}' for the folder")
         model = _of_entry(entry(text), weights, device, dtype)
     elif folder.is_dir():
@@ -69,6 +91,41 @@ def load(
         model = _of_entry(entry(text), weights, device, dtype)
     model.resampler = resampler
     return model
+
+
+def is_bundle(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder was written by `voxzoo export`."""
+    return (Path(folder) / BUNDLE).is_file()
+
+
+def is_folder(name: str) -> bool:
+    """Whether a name is that of a folder with a model in our own or a published form, or with a bundle."""
+    return (Path(name) / "config.json").is_file() or is_bundle(name)
+
+
+def _named(text: str) -> Any:
+    module, _, name = text.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _play(folder: Path, device: str, resampler: str, threads: int | None) -> Model:
+    """A bundle's model, which is no torch module but has the interface of one."""
+    model: Model = _named(RUNTIME)(folder, device=device, threads=threads, resampler=resampler)
+    return model
+
+
+def _check_bundle(text: str, engine: str, dtype: str) -> None:
+    if engine == "torch":
+        raise ModelError(f"{text!r} is a bundle, which torch does not play; use engine='onnx' or leave it out")
+    if dtype != "float32":
+        raise ModelError(f"dtype={dtype!r}: a bundle has the precision it was exported with; use `voxzoo export --precision`")
+
+
+def _faster(name: str, device: str, dtype: str) -> bool:
+    """Whether "auto" means onnxruntime: measured to be faster with equal tokens, and there."""
+    if name not in models() or entry(name).engine != "onnx" or device != "cpu" or dtype != "float32":
+        return False
+    return all(importlib.util.find_spec(tool) is not None for tool in TOOLS)
 
 
 def _only(text: str, weights: str | os.PathLike[str] | None, what: str) -> None:
@@ -121,8 +178,8 @@ def random_model(item: Entry, config: dict[str, Any], seed: int = 0, device: str
 
 
 def _check_engine(engine: str) -> None:
-    if engine not in ("auto", "torch"):
-        raise ModelError(f"engine={engine!r}; this version has 'auto' and 'torch'")
+    if engine not in ("auto", "torch", "onnx"):
+        raise ModelError(f"engine={engine!r}; expected 'auto', 'torch' or 'onnx'")
 
 
 def check_device(device: str) -> None:

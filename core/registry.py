@@ -72,6 +72,7 @@ class Entry:
         compared: what it was compared with, and to which tolerance; or that it was not.
         about: one line for the table.
         reference_resampler: which one the published code uses; voxzoo's default is soxr HQ throughout.
+        engine: what `engine="auto"` takes: "onnx" where onnxruntime was measured to be faster on a CPU with equal tokens.
     """
 
     facts: Facts
@@ -85,6 +86,7 @@ class Entry:
     unpublished: str = ""
     exceptions: Mapping[str, str] = field(default_factory=dict)
     reference_resampler: str = "none: it takes sound at its own rate only"
+    engine: str = "torch"
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import CorpusError
+from ..core.loading import is_folder
 from ..core.registry import entry
 from ..core.resampling import SOXR, check_resampler
 from .clips import Row, printable
@@ -125,7 +126,7 @@ def _check(options: Options) -> None:
         if value is not None and value < low:
             raise CorpusError(f"{name}={value}; expected at least {low}")
     check_resampler(options.resampler)
-    if os.sep not in options.model and not os.path.isfile(os.path.join(options.model, "config.json")):
+    if os.sep not in options.model and not is_folder(options.model):
         entry(options.model)  # an unknown name is told before anything is made
 
 

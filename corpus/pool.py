@@ -85,15 +85,15 @@ class InlinePool:
     """The same, in this process: for a few clips, and for debugging. On a CPU it has one thread too, while it works."""
 
     def __init__(self, settings: Settings) -> None:
-        self.device = settings.device
-        with one_thread(self.device):
+        self.settings = settings
+        with one_thread(settings):
             self.worker = settings.start()
         self.info = self.worker.info
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, list[Any]]]:
         """Tasks with the outcomes of their clips, in order."""
         for task in tasks:
-            with one_thread(self.device):
+            with one_thread(self.settings):
                 outcomes = self.worker.run(task.clips)
             yield task, outcomes
 

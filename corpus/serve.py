@@ -1,6 +1,7 @@
 """The life of a worker process (see `pool.py`): settings come first, then lists of clips; outcomes go back.
 
-The settings say what the process is: anything with a `device` and a `start()` that gives a worker.
+The settings say what the process is: anything with a `device` and a `start()` that gives a worker. Where they say that the work
+does without torch (`torch` is False), it is not imported.
 """
 
 from __future__ import annotations
@@ -46,20 +47,36 @@ class Settings(Protocol):
 
 
 @contextlib.contextmanager
-def one_thread(device: str) -> Iterator[None]:
+def one_thread(settings: Settings) -> Iterator[None]:
     """Work on the CPU with one thread, as a worker process does; the number that was set before comes back."""
-    if device != "cpu":
+    if settings.device != "cpu":
         yield
         return
-    import torch
-
     with contextlib.ExitStack() as undo:
-        undo.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(1)
+        if getattr(settings, "torch", True):
+            import torch
+
+            undo.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(1)
+        else:
+            undo.enter_context(_one_omp_thread())
         if importlib.util.find_spec("threadpoolctl"):  # numpy's own threads, where they can be reached
             pools: Any = importlib.import_module("threadpoolctl")
             undo.enter_context(pools.threadpool_limits(1))
         yield
+
+
+@contextlib.contextmanager
+def _one_omp_thread() -> Iterator[None]:
+    """By the environment, where a bundle's graphs look when they are opened."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def serve(handle: int) -> None:
@@ -69,7 +86,7 @@ def serve(handle: int) -> None:
     settings: Settings = pipe.recv()
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
-    with one_thread(settings.device):
+    with one_thread(settings):
         try:
             worker = settings.start()
         except VoxzooError as error:

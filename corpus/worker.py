@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.audio import Audio, read_blocks
 from ..core.errors import AudioError
-from ..core.loading import load
+from ..core.loading import is_bundle, load
 from ..core.resampling import SOXR
 from .clips import Clip, Row
 from .shards import Info, code_type
@@ -52,6 +52,11 @@ class Settings:
     streams: int | None = None
     batch_seconds: float = 0.0
     readers: int = 1
+
+    @property
+    def torch(self) -> bool:
+        """Whether the model needs it; a bundle does not."""
+        return not is_bundle(self.model)
 
     def start(self) -> Worker:
         """What a worker process does first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.audio import Audio
-from ..core.loading import load
+from ..core.loading import is_bundle, load
 from ..core.weights import bundled_folder
 from . import anchors
 from .entrants import Entrant
@@ -110,9 +111,8 @@ def _anchor(anchor: anchors.Anchor, speech: Audio) -> Cell:
 
 
 def _model(entrant: Entrant, device: str, speech: Audio) -> Cell:
-    import torch
-
-    if device == "cpu":
+    torch = None if is_bundle(entrant.model) else importlib.import_module("torch")
+    if device == "cpu" and torch:  # a bundle's graphs go by the environment
         torch.set_num_threads(1)
     base = _resident()
     model = load(entrant.model, weights=entrant.weights, device=device)
@@ -135,9 +135,15 @@ def _model(entrant: Entrant, device: str, speech: Audio) -> Cell:
         except Exception as error:
             reasons[name] = reason(error)
     peak, gpu = _resident(), device.startswith("cuda")
-    values["peak_memory"] = torch.cuda.max_memory_allocated(device) / 1e6 if gpu else peak - base
-    about = {"seconds": clip.duration, "base_memory": base, "peak_resident": peak, "threads": torch.get_num_threads(),
-             "device": torch.cuda.get_device_name(device) if gpu else device}  # fmt: skip
+    if not gpu:
+        values["peak_memory"] = peak - base
+    elif torch:
+        values["peak_memory"] = torch.cuda.max_memory_allocated(device) / 1e6
+    else:
+        reasons["peak_memory"] = "onnxruntime does not tell how much memory of a GPU it has taken"
+    about = {"seconds": clip.duration, "base_memory": base, "peak_resident": peak,
+             "threads": torch.get_num_threads() if torch else 1,
+             "device": torch.cuda.get_device_name(device) if gpu and torch else device}  # fmt: skip
     return {"values": values, "reasons": reasons, "about": about}
 
 

@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..core.errors import VoxzooError
+from ..core.loading import is_folder
 from ..core.registry import entry
 from . import anchors
 
@@ -24,7 +24,7 @@ class Entrant:
 
     Attributes:
         label: what the user wrote, and the name of the row.
-        model: a registry name or model folder; "" for an anchor.
+        model: a registry name, a model folder or a bundle; "" for an anchor.
         streams: only the first so many codebooks; None for all.
         weights: folder of the model's checkpoint, or "random".
         anchor: the classical codec, where it is one.
@@ -71,19 +71,15 @@ def _anchor(label: str, rate: int) -> Entrant | None:
 def _model(label: str, weights: Mapping[str, str]) -> Entrant:
     name, streams = label, None
     head, colon, tail = label.rpartition(":")
-    if colon and tail.isdigit() and not _is_folder(label):
+    if colon and tail.isdigit() and not is_folder(label):
         name, streams = head, int(tail)
     if label == ORIGINAL:
         raise VoxzooError(f"{ORIGINAL!r} is always an entry, for the metrics that need no reference; leave it out")
-    if not _is_folder(name) and os.sep not in name:
+    if not is_folder(name) and os.sep not in name:
         have = entry(name).facts.streams
         if streams is not None and not 1 <= streams <= have:
             raise VoxzooError(f"entry {label!r} asks for {streams} codebooks; {name} has 1 to {have}")
     return Entrant(label, name, streams, weights.get(name))
-
-
-def _is_folder(name: str) -> bool:
-    return (Path(name) / "config.json").is_file()
 
 
 def folder_names(labels: Sequence[str]) -> dict[str, str]:

@@ -78,6 +78,8 @@ def clip_features(model: Model, audio: Iterable[Audio], names: Sequence[str]) ->
 
 def output_layer(model: Model) -> str:
     """The layer whose output is quantised: the last part of the network that encodes. Raises `ModelError` without one."""
+    if not hasattr(model, "network"):
+        raise ModelError(f"a bundle of {model.facts.name} has no layers to watch; name the model itself")
     names = layer_names(model)
     if not names:
         raise ModelError(f"no module of {model.facts.name} gives one sequence in time; its layers cannot be watched")

@@ -83,8 +83,9 @@ class Players:
                     "bitrate": item.anchor.bitrate}  # fmt: skip
         model = self.models[item.model]
         streams = item.streams or model.facts.streams
+        engine = {"engine": model.engine} if hasattr(model, "engine") else {}  # a bundle: graphs of other precision differ
         return {"kind": "model", "facts": model.facts.to_dict(), "fingerprint": model.fingerprint, "streams": streams,
-                "resampler": model.resampler, "bitrate": model.facts.bitrate_of(streams)}  # fmt: skip
+                "resampler": model.resampler, "bitrate": model.facts.bitrate_of(streams), **engine}  # fmt: skip
 
     def play(self, original: Original, labels: Sequence[str]) -> Iterator[tuple[str, Played]]:
         """What each of these entries makes of a clip, one after the other."""

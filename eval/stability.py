@@ -187,6 +187,8 @@ def precision(dtype: str) -> Check:
     def again(model: Model, clip: Audio, tokens: Tokens) -> Tokens:
         import torch
 
+        if not hasattr(model, "dtype"):
+            raise MetricError("a bundle has the precision it was exported with")
         if model.dtype != torch.float32:
             raise MetricError(f"the model itself runs in {str(model.dtype).rpartition('.')[2]}")
         lower = copy.copy(model)
@@ -202,6 +204,8 @@ def threads() -> Check:
     def again(model: Model, clip: Audio, tokens: Tokens) -> Tokens:
         import torch
 
+        if not hasattr(model, "dtype"):
+            raise MetricError("the graphs of a bundle keep the threads they were opened with")
         before = torch.get_num_threads()
         torch.set_num_threads(1 if before > 1 else 2)
         try:

@@ -1,0 +1,150 @@
+"""What the user of a bundle holds while sound or tokens come in pieces: `core/streaming.py` and its slots in numpy.
+
+Joined, the parts equal what `encode` and `decode` give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ..core.audio import Audio, check_samples
+from ..core.errors import AudioError, ModelError, TokensError
+from ..core.tokens import Tokens
+from .runtime_coded import Coded, DecoderCore, EncoderCore
+
+if TYPE_CHECKING:
+    from .runtime import BundleModel
+
+__all__ = ["BundleStreamDecoder", "BundleStreamEncoder", "StreamSlots"]
+
+
+class _Stream:
+    """Open until `finish` or the end of the `with` block."""
+
+    def __init__(self, model: BundleModel) -> None:
+        self.model = model
+        self.open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open = False
+
+    def _require_open(self) -> None:
+        if not self.open:
+            raise ModelError("this stream is finished; open a new one")
+
+
+class BundleStreamEncoder(_Stream):
+    """Encodes one clip as it arrives. Use as a context manager."""
+
+    def __init__(self, model: BundleModel, core: EncoderCore) -> None:
+        super().__init__(model)
+        self.core = core
+        self.samples = 0  # pushed so far
+        self.covered = 0  # of those, covered by tokens given out
+
+    def push(self, samples: Any) -> Tokens:
+        """Tokens of the frames that `samples` (float (T,), at the model's rate) complete; possibly none.
+
+        Raises `AudioError` for another shape, integers, NaN, or a peak far beyond 1.
+        """
+        self._require_open()
+        wav = np.asarray(samples)
+        if wav.ndim != 1 or wav.dtype.kind != "f":
+            raise AudioError(f"pushed {wav.dtype} samples of shape {wav.shape}; expected float (T,) in [-1, 1]")
+        check_samples(wav)
+        self.samples += len(wav)
+        coded = self.core.push(np.ascontiguousarray(wav, dtype=np.float32)[None])
+        facts = self.model.facts
+        span = int(coded.codes[0].shape[1] * facts.sample_rate / facts.frame_rates[0])
+        return self._tokens(coded, min(self.samples, self.covered + span))
+
+    def finish(self) -> Tokens:
+        """Tokens of what is left; the stream is closed."""
+        self._require_open()
+        self.open = False
+        if not self.samples:
+            raise AudioError("the stream was given no samples")
+        return self._tokens(self.core.finish(), self.samples)
+
+    def _tokens(self, coded: Coded, covered: int) -> Tokens:
+        length, self.covered = covered - self.covered, covered
+        return self.model.tokens(coded, length)
+
+
+class BundleStreamDecoder(_Stream):
+    """Decodes one clip as its tokens arrive. Use as a context manager."""
+
+    def __init__(self, model: BundleModel, core: DecoderCore) -> None:
+        super().__init__(model)
+        self.core = core
+        self.length = 0  # true samples of the tokens pushed so far
+        self.sounded = 0  # samples given out
+
+    def push(self, tokens: Tokens) -> Audio:
+        """Sound that `tokens` (one clip) make certain; possibly none yet.
+
+        Raises `WrongModelError` for tokens of another model, `TokensError` for several clips at once.
+        """
+        self._require_open()
+        self.model.check_fingerprint(tokens)
+        if len(tokens) != 1:
+            raise TokensError(f"pushed tokens of {len(tokens)} clips; a stream carries one")
+        tokens = tokens.numpy()
+        self.length += int(tokens.lengths[0])
+        return self._given(self.core.push(Coded(list(tokens.codes), dict(tokens.extras))))
+
+    def finish(self) -> Audio:
+        """The rest of the sound; the stream is closed."""
+        self._require_open()
+        self.open = False
+        wav = self.core.finish()
+        return self._given(np.pad(wav, ((0, 0), (0, max(0, self._wanted() - wav.shape[1])))))
+
+    def _wanted(self) -> int:
+        """Samples that the tokens so far still owe."""
+        return self.model.facts.decoded_length(self.length) - self.sounded
+
+    def _given(self, wav: np.ndarray) -> Audio:
+        samples = wav[0, : self._wanted()]
+        self.sounded += len(samples)
+        return Audio(samples, self.model.facts.output_rate)
+
+
+class StreamSlots:
+    """A stream for each slot in use; a slot's is opened by the first push to it. Use as a context manager."""
+
+    def __init__(self, opened: Callable[[], Any], slots: int) -> None:
+        if slots < 1:
+            raise ModelError(f"slots={slots}; expected at least 1")
+        self.opened, self.slots = opened, slots
+        self.streams: dict[int, Any] = {}
+        self.open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.open = False
+
+    def push(self, pushed: Mapping[int, Any]) -> dict[int, Any]:
+        """slot -> what its stream takes; gives slot -> what that gives. Raises `ModelError` for a slot that is not there."""
+        if not self.open:
+            raise ModelError("these streams are finished; open new ones")
+        if wrong := [slot for slot in pushed if slot not in range(self.slots)]:
+            raise ModelError(f"there is no slot {wrong[0]!r}; there are 0 to {self.slots - 1}")
+        for slot in pushed:
+            if slot not in self.streams:
+                self.streams[slot] = self.opened()
+        return {slot: self.streams[slot].push(part) for slot, part in pushed.items()}
+
+    def finish(self, slot: int) -> Any:
+        """What the slot's clip still owes; the slot is free for another. Raises `ModelError` where it has none."""
+        if slot not in self.streams:
+            raise ModelError(f"slot {slot!r} carries no clip; nothing was pushed to it")
+        return self.streams.pop(slot).finish()
