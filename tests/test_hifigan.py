@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,8 @@ import librosa
 import numpy as np
 import pytest
 import torch
+from pesq import pesq
+from pystoi import stoi
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +23,7 @@ from voxzoo.core.decoders import decoder_entry, decoders
 from voxzoo.core.errors import AudioError, ModelError, UnknownModelError, WeightsError
 from voxzoo.core.mel import LogMel, Mel
 from voxzoo.core.vocoder import Vocoder
+from voxzoo.core.weights import bundled_folder
 from voxzoo.decoders._hifigan_config import HiFiGANConfig
 from voxzoo.decoders.hifigan import HiFiGAN
 
@@ -321,3 +325,17 @@ def test_our_own_streams_exactly() -> None:
     with vocoder.stream() as stream:
         got = [stream.push(part).samples for part in mel.split(9, 1)] + [stream.finish().samples]
     np.testing.assert_allclose(np.concatenate(got), want, atol=1e-5)
+
+
+def test_what_ships_is_small_and_gives_speech_back() -> None:
+    folder = bundled_folder("vox-hifigan-16k")
+    data = (folder / "model.safetensors").read_bytes()
+    assert len(data) < 12_000_000
+    assert hashlib.sha256(data).hexdigest()[:16] in (folder / "README.md").read_text()  # of these weights the card speaks
+    vocoder = load_decoder("vox-hifigan-16k")
+    assert isinstance(vocoder, Vocoder)
+    speech = Audio.read(bundled_folder("demo") / "speech.wav").resample(16000)
+    made = vocoder.synthesize(vocoder.mel(speech)).samples
+    want = speech.samples[: len(made)]
+    assert pesq(16000, want, made[: len(want)], "wb") > 2.7
+    assert stoi(want, made[: len(want)], 16000) > 0.93
