@@ -124,7 +124,9 @@ class Manifest:
             raise ModelError(f"{str(path)!r} cannot be read: {error}") from None
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else None
-            raise ModelError(f"{str(path)!r} is of format {found!r}; this version of voxzoo plays format {FORMAT}: export it again")
+            raise ModelError(
+                f"{str(path)!r} is of format {found!r}; this version of voxzoo plays format {FORMAT}: export it again"
+            )
         try:
             known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
             files = {str(name): _file(name, value) for name, value in data["files"].items()}

@@ -151,7 +151,7 @@ class State:
     @classmethod
     def empty(cls, c: VoxS3Config, like: Tensor, layers: int | None = None) -> State:
         """Before the first block of B = len(like) clips."""
-        count, size = len(like), c.context * c.block
+        count, size = like.shape[0], c.context * c.block
 
         def zeros(length: int) -> Tensor:
             return like.new_zeros(count, length, c.dim)
@@ -184,7 +184,7 @@ class Attention(nn.Module):
         q = self._heads(self.query(x).unflatten(1, (-1, self.block)))
         k, v = (self._heads(t.unfold(1, size + self.block, self.block).transpose(2, 3)) for t in (keys, values))
         q, k = rotated(q, self.turn[:, size:]), rotated(k, self.turn)
-        allowed = mask.repeat(len(x), 1)[:, None, None].expand(-1, 1, self.block, -1)
+        allowed = mask.repeat(x.shape[0], 1)[:, None, None].expand(-1, 1, self.block, -1)
         y = F.scaled_dot_product_attention(q, k, v.to(q.dtype), allowed).transpose(1, 2).reshape(x.shape)
         return self.out(y), keys[:, keys.shape[1] - size :], values[:, values.shape[1] - size :]
 

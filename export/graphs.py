@@ -1,0 +1,112 @@
+"""`export_model`: a model to a bundle. Which family's form a model takes is told here; a form makes a `Plan`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from ..core.errors import ExportError
+from ..core.model import Model
+from .bundle import GraphFile, Manifest
+from .length_law import ratios
+from .plan import Plan
+from .trace import OPSET, write_graph
+
+__all__ = ["export_model", "plan_of"]
+
+# Module of a family -> the one beside this that makes its plan.
+FORMS = {
+    "rvq": "form_rvq",
+    "vox_s3": "form_vox_s3",
+}
+TOOLS = ("torch", "onnx", "onnxruntime", "onnxscript")
+
+
+def plan_of(model: Model) -> Plan:
+    """The graphs of a model. Raises `ExportError` where there are none, or a part of it makes none."""
+    for cls in type(model).__mro__:
+        form = FORMS.get(cls.__module__.rpartition(".")[2])
+        if form is not None and cls.__module__.startswith(Model.__module__.partition(".")[0]):
+            plan: Plan = import_module(f".{form}", __package__).plan(model)
+            return plan
+    raise ExportError(f"{model.facts.name} cannot be exported: there is no plain form of its network yet")
+
+
+def export_model(model: Model, folder: Path) -> Manifest:
+    """Write the fp32 bundle of a model into a folder, which is to be new or empty.
+
+    It is written beside it under another name and then moved, so that it is there whole or not at all.
+
+    Raises `ExportError` for a model or a part that makes no graph, `ModelError` for a folder that is in use.
+    """
+    check_folder(folder)
+    if model.device.type != "cpu" or model.dtype != torch.float32:
+        raise ExportError(f"{model.facts.name} is to be exported from the CPU in float32; load it so")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
+        manifest = write_plan(plan_of(model), Path(made))
+        move(Path(made), folder)
+    return manifest
+
+
+def write_plan(plan: Plan, folder: Path) -> Manifest:
+    """All graphs of a plan and the manifest."""
+    files: dict[str, GraphFile] = {}
+    for part in plan.parts:
+        files |= write_graph(part, folder)
+    manifest = manifest_of(plan, files)
+    manifest.write(folder)
+    return manifest
+
+
+def manifest_of(plan: Plan, files: dict[str, GraphFile]) -> Manifest:
+    """What `voxzoo.json` says of a plan's graphs."""
+    model = plan.model
+    return Manifest(
+        model=model.facts.name,
+        facts=model.facts,
+        fingerprint=model.fingerprint,
+        config=model.config,
+        resampler=model.resampler,
+        precision="fp32",
+        device="cpu",
+        opset=OPSET,
+        tools={name: version(name) for name in TOOLS},
+        batching=model.batching,
+        pad_multiple=plan.padding["multiple"],
+        padding=plan.padding,
+        window=model.window,
+        stream_ratios=ratios(plan.law),
+        length_law=plan.law,
+        files=files,
+        long=plan.long,
+        partial_streams=plan.partial,
+        undecodable=model.undecodable,
+    )
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `ExportError` where a bundle cannot be put."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(f"{str(folder)!r} is in use; name a folder that is new or empty")
+
+
+def move(made: Path, folder: Path) -> None:
+    """Put a finished folder in its place."""
+    if folder.exists():
+        folder.rmdir()
+    os.chmod(made, 0o755)
+    shutil.copytree(made, folder) if made.stat().st_dev != folder.parent.stat().st_dev else os.rename(made, folder)
+    made.mkdir(exist_ok=True)  # which the caller removes
+
+
+def roles(parts: Sequence[str]) -> str:
+    """For messages."""
+    return ", ".join(parts)

@@ -1,0 +1,127 @@
+"""What is to be exported of a model: its graphs, and what a manifest says beside them. A family's `form_*.py` fills one in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..core.blocks import Blocks
+from ..core.model import Model
+from .length_law import fit_law, fit_padding, ratios
+from .trace import Part, Port, Times
+
+__all__ = ["Cut", "Function", "Plan"]
+
+EXAMPLE = 7  # slowest frames of the example: no length that a network has a reason to know
+
+
+class Function(nn.Module):
+    """A function of tensors as a module that holds the network it calls."""
+
+    def __init__(self, function: Callable[..., Any], network: nn.Module) -> None:
+        super().__init__()
+        self.function, self.network = function, network
+
+    def forward(self, *values: Tensor) -> Any:
+        """What the function gives."""
+        return self.function(*values)
+
+
+class Cut(nn.Module):
+    """Codes of a padded batch, those past a clip's own frames made -1."""
+
+    def __init__(self, encode: nn.Module, law: Mapping[str, Any], streams: int) -> None:
+        super().__init__()
+        self.encode = encode
+        ceil = law["kind"] == "ceil"
+        self.span = 1 if ceil else int(law["span"])
+        self.hops = list(law["hops"]) if ceil else [int(law["hop"])] * streams
+        self.per = [1] * streams if ceil else list(law["frames"])
+
+    def forward(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """wav (B, T), lengths (B,) -> K codes (B, N_k)."""
+        codes = self.encode(wav)
+        out = []
+        for code, hop, per in zip([codes] if isinstance(codes, Tensor) else codes, self.hops, self.per, strict=True):
+            frames = ((lengths - self.span).clamp(min=0) // hop + 1) * per
+            place = torch.arange(code.shape[1], device=code.device)
+            out.append(torch.where(place < frames[:, None], code, -1))
+        return tuple(out)
+
+
+@dataclass
+class Plan:
+    """The graphs of a model.
+
+    Attributes:
+        model: which is exported.
+        law, padding: see `length_law`.
+        parts: the graphs.
+        long: how clips longer than the model's window are cut, for each side; see `Manifest`.
+        partial: whether the decoder takes -1 for streams that are not there.
+    """
+
+    model: Model
+    law: dict[str, Any]
+    padding: dict[str, int]
+    parts: list[Part] = field(default_factory=list)
+    long: dict[str, dict[str, Any]] = field(default_factory=dict)
+    partial: bool = True
+
+    @classmethod
+    def of(cls, model: Model, law: dict[str, Any] | None = None) -> Self:
+        """Without graphs so far. `law` where none can be found from the code. Raises `ExportError`."""
+        rate = model.facts.sample_rate
+        return cls(model, law or fit_law(model.frames, rate), fit_padding(model._padded, rate))
+
+    @property
+    def hop(self) -> int:
+        """Samples of a frame of the slowest stream."""
+        return round(self.model.facts.sample_rate / min(self.model.facts.frame_rates))
+
+    def encoder(self, encode: nn.Module, *, cut: bool = True, frames: int = EXAMPLE, extras: Sequence[Port] = ()) -> None:
+        """Add the encoder: a module wav (B, T) -> codes, one tensor or K; where `cut` is False, one of (wav, lengths).
+
+        frames: slowest frames of the example. extras: what the module gives beside codes.
+        """
+        unit = self.padding["multiple"]
+        size = -(-frames * self.hop // unit) * unit if unit > 1 else frames * self.hop + 13
+        wav, lengths = 0.1 * torch.randn(2, size), torch.tensor([size, size - size // 5])
+        axis = Times(unit, "pieces") if unit > 1 else "samples"
+        ports = [Port("wav", ["batch", axis], wav), Port("lengths", ["batch"], lengths)]
+        streams = self.model.facts.streams
+        outputs = [Port(f"codes_{k}", ["batch", f"frames_{k}"], torch.zeros(0, dtype=torch.int64)) for k in range(streams)]
+        module = Cut(encode, self.law, streams) if cut else encode
+        self.parts.append(Part("encoder", module, ports, [*outputs, *extras]))
+
+    def decoder(self, decode: nn.Module, extras: Sequence[Port] = ()) -> None:
+        """Add the decoder: a module of K codes (B, N_k), then extras -> wav (B, T')."""
+        ports = []
+        for k, (size, per) in enumerate(zip(self.model.facts.codebook_sizes, ratios(self.law), strict=True)):
+            value = torch.randint(0, size, (2, EXAMPLE * per))
+            ports.append(Port(f"codes_{k}", ["batch", Times(per, "frames") if per > 1 else "frames"], value))
+        self.parts.append(Part("decoder", decode, [*ports, *extras], [Port("wav", ["batch", "samples"])]))
+
+    def windows(self, side: str, before: int, after: int) -> None:
+        """Long clips go in windows with so many samples of context, in blocks of what the model pads to."""
+        per = ratios(self.law)
+        size = max(self.hop, self.padding["multiple"])
+        blocks = Blocks.reaching(size, [size // self.hop * n for n in per], before, after, size, 1)
+        most = max(1, int(self.model.window * self.model.facts.sample_rate) // size)
+        self.blocks(side, Blocks(size, blocks.frames, blocks.left, blocks.right, most))
+
+    def blocks(self, side: str, blocks: Blocks) -> None:
+        """Long clips go in the windows that the model itself streams by."""
+        self.long[side] = {
+            "kind": "blocks",
+            "samples": blocks.samples,
+            "frames": list(blocks.frames),
+            "left": blocks.left,
+            "right": blocks.right,
+            "most": blocks.most,
+            "fixed": blocks.fixed,
+        }
