@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..core.errors import VoxzooError
-from . import analyze, bench, decode, demo, encode, info, models, tokenize, train, weights
+from . import analyze, bench, decode, demo, encode, info, models, serve, tokenize, train, weights
 
 __all__ = ["main"]
 
-VERBS = (models, info, encode, decode, tokenize, train, weights, bench, analyze, demo)
+VERBS = (models, info, encode, decode, tokenize, train, weights, bench, analyze, demo, serve)
 
 
 class Parser(argparse.ArgumentParser):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from ..core.errors import AudioError, ModelError, NotDecodableError
 from ..core.registry import entry, models
 from ..core.resampling import SOXR, check_resampler
 from ..core.tokens import PADDING, Tokens
-from .runtime_coded import Coded, EncoderCore
+from .runtime_coded import Coded, EncoderCore, collated, padded_rows
 from .runtime_parts import Parts
 from .runtime_streams import BundleStreamDecoder, BundleStreamEncoder, StreamSlots
 
@@ -112,7 +111,7 @@ class BundleModel:
                 short[i] = wav
         for group in self._groups({i: self.padded(len(wav)) for i, wav in short.items()}):
             done |= zip(group, self._encode_group([short[i] for i in group], streams), strict=True)
-        return _collated([done[i] for i in range(len(items))], batched)
+        return collated([done[i] for i in range(len(items))], batched)
 
     def _streams(self, streams: int | None) -> int:
         if streams is None:
@@ -223,10 +222,10 @@ class BundleModel:
         check_frames(tokens, self.frames)
 
     def _decode_group(self, clips: Sequence[Tokens]) -> list[np.ndarray]:
-        codes = [_pad_rows([c.codes[k] for c in clips], PADDING) for k in range(len(clips[0].codes))]
+        codes = [padded_rows([c.codes[k] for c in clips], PADDING) for k in range(len(clips[0].codes))]
         if not codes[0].shape[1]:
             return [np.zeros(0, np.float32) for _ in clips]
-        extras = {key: _pad_rows([c.extras[key] for c in clips], 0) for key in clips[0].extras}
+        extras = {key: padded_rows([c.extras[key] for c in clips], 0) for key in clips[0].extras}
         lengths = [self.facts.decoded_length(int(c.lengths[0])) for c in clips]
         wav = self.parts.decode(Coded(codes, extras), np.array(lengths, np.int64))
         return [fit(row, length) for row, length in zip(wav, lengths, strict=True)]
@@ -282,17 +281,3 @@ def _from_array(item: Any, sample_rate: int | None) -> Audio:
     if sample_rate is None:
         raise AudioError("arrays need sample_rate=, the Hz they were sampled at")
     return Audio(item[0] if item.ndim == 2 and len(item) == 1 else item, sample_rate)
-
-
-def _collated(clips: list[Tokens], batched: bool) -> Tokens:
-    if len(clips) == 1:
-        return replace(clips[0], batched=batched)
-    codes = [_pad_rows([c.codes[k] for c in clips], PADDING) for k in range(len(clips[0].codes))]
-    extras = {key: _pad_rows([c.extras[key] for c in clips], 0) for key in clips[0].extras}
-    return replace(clips[0], codes=codes, lengths=np.concatenate([c.lengths for c in clips]), extras=extras, batched=True)
-
-
-def _pad_rows(rows: Sequence[np.ndarray], value: float) -> np.ndarray:
-    """Rows (1, n_i) -> (B, max n_i), padded on the right."""
-    longest = max(row.shape[1] for row in rows)
-    return np.concatenate([np.pad(row, ((0, 0), (0, longest - row.shape[1])), constant_values=value) for row in rows])

@@ -6,12 +6,14 @@ Letters: B clips, T samples, K streams, N_k frames of stream k.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Coded", "DecoderCore", "EncoderCore"]
+from ..core.tokens import PADDING, Tokens
+
+__all__ = ["Coded", "DecoderCore", "EncoderCore", "collated", "padded_rows"]
 
 
 @dataclass
@@ -71,3 +73,18 @@ class DecoderCore(Protocol):
 
     def finish(self) -> np.ndarray:
         """The samples still held back."""
+
+
+def collated(clips: list[Tokens], batched: bool) -> Tokens:
+    """Tokens of single clips as one batch."""
+    if len(clips) == 1:
+        return replace(clips[0], batched=batched)
+    codes = [padded_rows([c.codes[k] for c in clips], PADDING) for k in range(len(clips[0].codes))]
+    extras = {key: padded_rows([c.extras[key] for c in clips], 0) for key in clips[0].extras}
+    return replace(clips[0], codes=codes, lengths=np.concatenate([c.lengths for c in clips]), extras=extras, batched=True)
+
+
+def padded_rows(rows: Sequence[np.ndarray], value: float) -> np.ndarray:
+    """Rows (1, n_i) -> (B, max n_i), padded on the right."""
+    longest = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (0, longest - row.shape[1])), constant_values=value) for row in rows])

@@ -42,7 +42,13 @@ def level_of(codes: list[np.ndarray]) -> np.ndarray:
 
 
 def make(
-    folder: Path, *, streaming: bool = False, batching: str = "length", external: str | None = None, **changed: Any
+    folder: Path,
+    *,
+    streaming: bool = False,
+    decodes: bool = True,
+    batching: str = "length",
+    external: str | None = None,
+    **changed: Any,
 ) -> Path:
     """Write the bundle. external: name of the file that the encoder's graph keeps its taps in. changed: of the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,6 +58,7 @@ def make(
         graphs["encoder_stream.onnx"] = ("encoder_stream", encoder_stream(), tail, {"multiple": HOP, "ahead": 4})
         past = [{"name": "past", "type": "float32", "shape": ["batch", 2], "initial": 0}]
         graphs["decoder_stream.onnx"] = ("decoder_stream", decoder_stream(), past, {"multiple": 1, "lead_in": HOP, "flush": 1})
+    graphs = {name: graph for name, graph in graphs.items() if decodes or graph[0] != "decoder"}
     files = {}
     for name, (role, model, states, stream) in graphs.items():
         if external and name == "encoder.onnx":

@@ -1,0 +1,267 @@
+"""The HTTP service: answers equal the model's own, requests are batched, and each limit answers with its own status."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import voxzoo
+from voxzoo import Audio, Tokens
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+pytest.importorskip("starlette")
+uvicorn = pytest.importorskip("uvicorn")
+
+import bundle_files  # noqa: E402
+
+from voxzoo.export.runtime import BundleModel  # noqa: E402
+from voxzoo.export.serve import Limits, service  # noqa: E402
+from voxzoo.export.serve_batching import Batcher, Busy  # noqa: E402
+
+LIMITS = Limits(body=200_000, seconds=5.0, upload=0.5, work=2.0, waiting=64, batch=8, batch_seconds=30.0, batch_wait=0.02)
+
+
+class Server:
+    """A service on a free port, in a thread."""
+
+    def __init__(self, model: Any, limits: Limits) -> None:
+        self.model = model
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.server = uvicorn.Server(uvicorn.Config(service(model, limits), log_level="critical", ws="none"))
+        self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+        self.socket.close()
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def refused(self, path: str, body: bytes) -> tuple[int, str]:
+        status, text = self.ask("POST", path, body)
+        return status, json.loads(text)["error"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return voxzoo.load(bundle_files.make(tmp_path_factory.mktemp("serve") / "bundle"))
+
+
+@pytest.fixture(scope="module")
+def server(model: Any) -> Iterator[Server]:
+    server = Server(model, LIMITS)
+    yield server
+    server.stop()
+
+
+def clip(seconds: float, seed: int = 0) -> Audio:
+    rng = np.random.default_rng(seed)
+    return Audio((0.3 * rng.standard_normal(round(seconds * bundle_files.RATE))).astype(np.float32), bundle_files.RATE)
+
+
+def wav(audio: Audio) -> bytes:
+    buffer = io.BytesIO()
+    audio.write(buffer)
+    return buffer.getvalue()
+
+
+def test_encode_gives_what_the_model_gives(server: Server, model: Any) -> None:
+    data = wav(clip(0.5))
+    wanted = model.encode(data)
+    status, text = server.ask("POST", "/encode", data)
+    found = json.loads(text)
+    assert status == 200
+    assert found["codes"] == [stream[0].tolist() for stream in wanted.codes]
+    assert (found["samples"], found["sample_rate"], found["fingerprint"]) == (4000, 8000, model.fingerprint)
+    status, stored = server.ask("POST", "/encode?format=safetensors&streams=1", data)
+    tokens = Tokens.load(io.BytesIO(stored), "numpy")
+    assert status == 200
+    assert len(tokens.codes) == 1
+    assert np.array_equal(tokens.codes[0], wanted.codes[0])
+
+
+@pytest.mark.parametrize("form", ["json", "safetensors"])
+def test_decode_takes_what_encode_gave(server: Server, model: Any, form: str) -> None:
+    data = wav(clip(0.3))
+    _, tokens = server.ask("POST", f"/encode?format={form}", data)
+    status, sound = server.ask("POST", "/decode", tokens)
+    assert status == 200
+    assert sound == wav(model.decode(model.encode(data)))
+
+
+def test_requests_that_come_together_share_batches(server: Server, model: Any) -> None:
+    """32 clients at once, of three lengths: each gets its own answer, and there are far fewer batches than requests."""
+    clips = [wav(clip(0.02 + 0.005 * (i % 3), i)) for i in range(32)]
+    before = json.loads(server.ask("GET", "/info")[1])["batches"]["encode"]
+    with ThreadPoolExecutor(32) as clients:
+        answers = list(clients.map(lambda data: server.ask("POST", "/encode", data), clips))
+    assert {status for status, _ in answers} == {200}
+    for data, (_, text) in zip(clips, answers, strict=True):
+        assert json.loads(text)["codes"] == [stream[0].tolist() for stream in model.encode(data).codes]
+    after = json.loads(server.ask("GET", "/info")[1])["batches"]["encode"]
+    sizes = {int(size): count - before.get(size, 0) for size, count in after.items()}
+    assert sum(size * count for size, count in sizes.items()) == 32
+    assert sum(sizes.values()) <= 20
+    assert max(size for size, count in sizes.items() if count) <= LIMITS.batch
+
+
+def test_health_and_info(server: Server, model: Any) -> None:
+    status, text = server.ask("GET", "/health")
+    assert (status, json.loads(text)["status"]) == (200, "ok")
+    info = json.loads(server.ask("GET", "/info")[1])
+    assert info["model"]["frame_rates"] == ["2000", "2000"]
+    assert info["engine"] == "onnx fp32"
+    assert server.ask("GET", "/encode")[0] == 405
+    status, text = server.ask("GET", "/nothing")
+    assert (status, "POST /encode" in json.loads(text)["error"]) == (404, True)
+
+
+def test_what_is_no_sound_is_refused(server: Server) -> None:
+    assert server.refused("/encode", b"hello, this is no sound")[0] == 415
+    status, error = server.refused("/encode", b"#EXTM3U\n#EXTINF:1\nfile:///etc/passwd\n")
+    assert (status, "WAV, FLAC" in error) == (415, True)
+    status, error = server.refused("/encode", wav(clip(0.5))[:3000])
+    assert (status, "truncated" in error) == (415, True)
+    status, error = server.refused("/encode", b"")
+    assert (status, "empty" in error) == (400, True)
+    for path in ("/encode?streams=3", "/encode?streams=x", "/encode?format=mp3"):
+        assert server.refused(path, wav(clip(0.1)))[0] == 422
+
+
+def test_bodies_too_large_and_sound_too_long_are_refused(server: Server) -> None:
+    status, error = server.refused("/encode", bytes(200_001))
+    assert (status, "200001 bytes" in error) == (413, True)
+    quiet = io.BytesIO()
+    soundfile.write(quiet, np.zeros(6 * 8000, np.float32), 8000, format="FLAC")  # some kilobytes
+    status, error = server.refused("/encode", quiet.getvalue())
+    assert (status, "longer than 5 s" in error) == (413, True)
+    long = server.model.encode(clip(6.0)).to_bytes()
+    status, error = server.refused("/decode", long)
+    assert (status, "5 s at most" in error) == (413, True)
+
+
+def test_a_body_of_no_stated_length_is_cut_off_too(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("POST", "/encode", iter([bytes(50_000)] * 5), {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+    answer = connection.getresponse()
+    assert answer.status == 413
+    answer.read()
+    connection.close()
+
+
+def test_a_slow_body_is_given_up(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+        slow.sendall(b"POST /encode HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nRIFF")
+        began = time.monotonic()
+        answer = slow.recv(4000)
+        assert b" 408 " in answer.split(b"\r\n")[0]
+        assert b"4 bytes were" in answer or b"4 bytes were" in slow.recv(4000)
+        assert time.monotonic() - began < 5
+
+
+def test_tokens_that_do_not_fit_are_refused(server: Server, model: Any) -> None:
+    good = json.loads(server.ask("POST", "/encode", wav(clip(0.1)))[1])
+    for changed, status, words in (
+        ({"fingerprint": "cd" * 32}, 409, "fingerprint cdcdcd"),
+        ({"samples": good["samples"] + 400}, 422, "damaged"),
+        ({"samples": "many"}, 422, "whole number"),
+        ({"codes": [[1, 2], [3.5, 1]]}, 422, "whole numbers"),
+        ({"codes": [[1, 2], [3, -1]]}, 422, "begin at 0"),
+        ({"codes": [[1, 99999]] * 2}, 422, "codes 0 to 31"),
+        ({"codes": "none"}, 422, ""),
+    ):
+        found, error = server.refused("/decode", json.dumps({**good, **changed}).encode())
+        assert (found, words in error) == (status, True), (changed, error)
+    del good["codes"]
+    assert server.refused("/decode", json.dumps(good).encode()) == (
+        422, "the JSON of the body has no 'codes'; send what /encode gave")  # fmt: skip
+    assert server.refused("/decode", b"{" * 100_000)[0] == 422
+    assert server.refused("/decode", b"\x00" * 100)[0] == 422
+    two = model.encode([clip(0.1), clip(0.1)]).to_bytes()
+    assert server.refused("/decode", two) == (422, "the body holds tokens of 2 clips; a request takes one")
+
+
+class Slow:
+    """A model that takes its time."""
+
+    def __init__(self, model: BundleModel, seconds: float) -> None:
+        self.model, self.seconds = model, seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def encode(self, *given: Any, **options: Any) -> Tokens:
+        time.sleep(self.seconds)
+        return self.model.encode(*given, **options)
+
+
+def test_work_that_takes_too_long_and_queues_that_are_full(model: Any) -> None:
+    server = Server(Slow(model, 0.4), Limits(work=0.2, waiting=2, batch=1, batch_wait=0.0))
+    try:
+        with ThreadPoolExecutor(8) as clients:
+            answers = list(clients.map(lambda i: server.ask("POST", "/encode", wav(clip(0.05, i))), range(8)))
+        found = {status for status, _ in answers}
+        assert found <= {503, 504}
+        assert len(found) == 2
+        assert server.ask("GET", "/health")[0] == 200
+    finally:
+        server.stop()
+
+
+def test_a_model_that_does_not_decode(tmp_path: Path) -> None:
+    folder = bundle_files.make(tmp_path / "bundle", decodes=False, undecodable="that would need a flow")
+    server = Server(voxzoo.load(folder), LIMITS)
+    try:
+        status, error = server.refused("/decode", b"{}")
+        assert (status, "that would need a flow" in error) == (501, True)
+    finally:
+        server.stop()
+
+
+def test_one_bad_item_does_not_spoil_its_batch() -> None:
+    def compute(items: list[int], key: object) -> list[int]:
+        if 3 in items:
+            raise ValueError("three")
+        return [10 * item for item in items]
+
+    async def ask() -> list[Any]:
+        with ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(compute, most=8, seconds=100, wait=0.01, waiting=5, executor=executor)
+            runner = asyncio.create_task(batcher.run())
+            made = [batcher.submit(item, 1.0) for item in (1, 2, 3, 4, 5, 6)]
+            found = await asyncio.gather(*made, return_exceptions=True)
+            runner.cancel()
+            return found
+
+    found = asyncio.run(ask())
+    assert [found[i] for i in (0, 1, 3, 4)] == [10, 20, 40, 50]
+    assert isinstance(found[2], ValueError)
+    assert isinstance(found[5], Busy)
+
+
+def test_limits_are_checked() -> None:
+    with pytest.raises(voxzoo.ModelError, match="batch=0"):
+        Limits(batch=0)
