@@ -23,7 +23,10 @@ __all__ = ["export_model", "plan_of"]
 
 # Module of a family -> the one beside this that makes its plan.
 FORMS = {
+    "encodec": "form_encodec",
+    "mimi": "form_mimi",
     "rvq": "form_rvq",
+    "snac": "form_snac",
     "vox_s3": "form_vox_s3",
 }
 TOOLS = ("torch", "onnx", "onnxruntime", "onnxscript")

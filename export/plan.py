@@ -34,9 +34,10 @@ class Function(nn.Module):
 class Cut(nn.Module):
     """Codes of a padded batch, those past a clip's own frames made -1."""
 
-    def __init__(self, encode: nn.Module, law: Mapping[str, Any], streams: int) -> None:
+    def __init__(self, encode: nn.Module, law: Mapping[str, Any], streams: int, lengths: bool = False) -> None:
+        """lengths: whether `encode` takes them too."""
         super().__init__()
-        self.encode = encode
+        self.encode, self.lengths = encode, lengths
         ceil = law["kind"] == "ceil"
         self.span = 1 if ceil else int(law["span"])
         self.hops = list(law["hops"]) if ceil else [int(law["hop"])] * streams
@@ -44,7 +45,7 @@ class Cut(nn.Module):
 
     def forward(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """wav (B, T), lengths (B,) -> K codes (B, N_k)."""
-        codes = self.encode(wav)
+        codes = self.encode(wav, lengths) if self.lengths else self.encode(wav)
         out = []
         for code, hop, per in zip([codes] if isinstance(codes, Tensor) else codes, self.hops, self.per, strict=True):
             frames = ((lengths - self.span).clamp(min=0) // hop + 1) * per
@@ -83,20 +84,20 @@ class Plan:
         """Samples of a frame of the slowest stream."""
         return round(self.model.facts.sample_rate / min(self.model.facts.frame_rates))
 
-    def encoder(self, encode: nn.Module, *, cut: bool = True, frames: int = EXAMPLE, extras: Sequence[Port] = ()) -> None:
-        """Add the encoder: a module wav (B, T) -> codes, one tensor or K; where `cut` is False, one of (wav, lengths).
+    def encoder(self, encode: nn.Module, *, lengths: bool = False, frames: int = EXAMPLE) -> None:
+        """Add the encoder: a module wav (B, T) -> codes, one tensor or K.
 
-        frames: slowest frames of the example. extras: what the module gives beside codes.
+        lengths: whether it takes those of the clips beside. frames: slowest frames of the example.
         """
         unit = self.padding["multiple"]
         size = -(-frames * self.hop // unit) * unit if unit > 1 else frames * self.hop + 13
-        wav, lengths = 0.1 * torch.randn(2, size), torch.tensor([size, size - size // 5])
+        wav = 0.1 * torch.randn(2, size)
         axis = Times(unit, "pieces") if unit > 1 else "samples"
-        ports = [Port("wav", ["batch", axis], wav), Port("lengths", ["batch"], lengths)]
+        true = torch.tensor([size, size - size // 5])
+        ports = [Port("wav", ["batch", axis], wav), Port("lengths", ["batch"], true)]
         streams = self.model.facts.streams
         outputs = [Port(f"codes_{k}", ["batch", f"frames_{k}"], torch.zeros(0, dtype=torch.int64)) for k in range(streams)]
-        module = Cut(encode, self.law, streams) if cut else encode
-        self.parts.append(Part("encoder", module, ports, [*outputs, *extras]))
+        self.parts.append(Part("encoder", Cut(encode, self.law, streams, lengths), ports, outputs))
 
     def decoder(self, decode: nn.Module, extras: Sequence[Port] = ()) -> None:
         """Add the decoder: a module of K codes (B, N_k), then extras -> wav (B, T')."""
