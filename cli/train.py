@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import logging
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from ..core.errors import VoxzooError
 def add(subparsers: Any) -> None:
     """Register the verb."""
     parser = subparsers.add_parser("train", help="train one of our small models", description="Train one of our small models.")
-    parser.add_argument("recipe", metavar="RECIPE", help="the model to train, such as vox-rvq-16k; or units")
+    parser.add_argument("recipe", metavar="RECIPE", help="the model to train, such as vox-rvq-16k; or units, or dcspin")
     parser.add_argument(
         "--data", nargs="+", required=True, metavar="MANIFEST", help="JSON lines with `path` or `audio_filepath`"
     )
@@ -42,9 +43,17 @@ def add(subparsers: Any) -> None:
     units.add_argument("--frames", type=_positive(int), metavar="N", help="at most so many are learnt from (default: 1000000)")
     flow = parser.add_argument_group("of the recipe `vox-flow-16k`")
     flow.add_argument("--tokenizer", metavar="MODEL", help="whose tokens it learns to speak: a name or a folder")
-    speech = parser.add_argument_group("of the recipe `vox-s3-16k`")
+    speech = parser.add_argument_group("of the recipes `vox-s3-16k`, `vox-dcspin-16k` and `dcspin`")
     speech.add_argument("--noise", metavar="MANIFEST", help="noises that speech is heard in (without it: made noise)")
     speech.add_argument("--rooms", metavar="MANIFEST", help="responses of rooms that speech is heard in")
+    spin = parser.add_argument_group(
+        "of the recipes `vox-dcspin-16k` and `dcspin`", "for `dcspin` also --backbone and --layer; for both --clusters"
+    )
+    spin.add_argument("--stages", nargs="+", metavar="S", help="only these, such as: phones spin (default: all, in a row)")
+    spin.add_argument("--codebooks", choices=("single", "double"), help="Spin has one, DC-Spin two (default: double)")
+    spin.add_argument(
+        "--no-perturbation", dest="perturbation", action="store_const", const=False, help="leave the voices as they are"
+    )
     parser.set_defaults(run=run)
 
 
@@ -55,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
     for manifest in args.data:
         if not os.path.isfile(manifest):
             raise VoxzooError(f"no manifest {manifest!r}; expected a file of JSON lines with `path` or `audio_filepath`")
+    if args.recipe in SPIN:
+        return _spin(args)
+    _unused(args, SPIN_ONLY)
     if args.recipe == "units":
         return _units(args)
     _unused(args, UNITS_ONLY)
@@ -82,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+SPIN = ("vox-dcspin-16k", "dcspin")
+SPIN_ONLY = ("stages", "codebooks", "perturbation")
 UNITS_ONLY = ("backbone", "layer", "clusters", "frames")
 STEPS_ONLY = ("start_from", "steps", "minutes")
 
@@ -127,11 +141,46 @@ def _flow(args: argparse.Namespace) -> int:
     return 0
 
 
-def _recognition(args: argparse.Namespace) -> int:
-    """A semantic tokenizer, by recognising phones."""
+def _spin(args: argparse.Namespace) -> int:
+    """A speaker-invariant tokenizer, in stages."""
+    _unused(args, ("tokenizer", "frames") if args.recipe == "dcspin" else ("tokenizer", "frames", "backbone", "layer"))
+    _check_sounds(args)
+    if not args.resume and glob.glob(os.path.join(glob.escape(args.output), "*", "checkpoint.pt")):
+        raise VoxzooError(f"{args.output!r} holds a run already; add --resume to go on with it, or name another folder")
+    from ..training.spin_recipe import find_recipe, with_spin, with_stages
+    from ..training.spin_train import train
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    recipe = find_recipe(args.recipe)
+    if args.stages is not None:
+        recipe = with_stages(recipe, args.stages)
+    if args.codebooks == "single" or args.perturbation is False or args.clusters is not None:
+        recipe = with_spin(recipe, single=args.codebooks == "single", voice=args.perturbation is not False, size=args.clusters)
+    folder = train(
+        recipe,
+        args.data,
+        args.output,
+        **_of_steps(args),
+        noise=args.noise,
+        rooms=args.rooms,
+        backbone=args.backbone,
+        layer=12 if args.layer is None else args.layer,
+        start_from=args.start_from,
+    )
+    print(f"{folder}: trained; try `voxzoo encode IN.wav -m {folder} -o OUT.safetensors`")
+    return 0
+
+
+def _check_sounds(args: argparse.Namespace) -> None:
+    """Raise for manifests of noises and rooms that are not there."""
     for manifest in (args.noise, args.rooms):
         if manifest is not None and not os.path.isfile(manifest):
             raise VoxzooError(f"no manifest {manifest!r}; expected a file of JSON lines with `path` or `audio_filepath`")
+
+
+def _recognition(args: argparse.Namespace) -> int:
+    """A semantic tokenizer, by recognising phones."""
+    _check_sounds(args)
     from ..training.ctc_run import train
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -166,7 +215,8 @@ def _unused(args: argparse.Namespace, names: Sequence[str]) -> None:
     """Raise for an option that is of no use to the recipe."""
     given = [name for name in names if getattr(args, name) is not None]
     if given:
-        options = ", ".join("--from" if name == "start_from" else f"--{name}" for name in given)
+        spelt = {"start_from": "--from", "perturbation": "--no-perturbation"}
+        options = ", ".join(spelt.get(name, f"--{name}") for name in given)
         raise VoxzooError(f"the recipe {args.recipe!r} has no use for {options}; leave it out")
 
 

@@ -35,7 +35,9 @@ class VoxDCSpin(Model):
 
     network: DCSpin
     decodes = False
-    undecodable = "that would need a flow or a unit vocoder trained on its tokens: `voxzoo train vox-flow-16k --tokenizer` makes one"
+    undecodable = (
+        "that would need a flow or a unit vocoder trained on its tokens: `voxzoo train vox-flow-16k --tokenizer` makes one"
+    )
 
     @classmethod
     def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def drawn(count: int, rng: np.random.Generator, largest: float = LARGEST) -> tup
 
 def responses(gains: Tensor, quality: Tensor, rate: int) -> Tensor:
     """Impulse responses float32 (B, TAPS) of the filters with these gains and qualities (B, FILTERS)."""
-    centres, z1, z2 = (torch.from_numpy(part).to(gains.device) for part in _grid(rate))
+    centres, z1, z2 = _grid(rate, gains.device)
     a = 10 ** (gains / 40)
     alpha = torch.sin(centres) / (2 * quality)
     cos = torch.cos(centres).expand_as(a)
@@ -54,8 +54,10 @@ def _biquad(i: int, a: Tensor, alpha: Tensor, cos: Tensor) -> tuple[Three, Three
 
 
 @cache
-def _grid(rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _grid(rate: int, device: torch.device) -> Three:
     """Centres in radians, and 1/z and its square over the bins."""
     centres = 2 * math.pi * np.geomspace(LOW, min(HIGH, 0.475 * rate), FILTERS) / rate
     turn = np.exp(-2j * np.pi * np.arange(TAPS // 2 + 1) / TAPS)
-    return centres.astype(np.float32), turn.astype(np.complex64), (turn**2).astype(np.complex64)
+    parts = (centres.astype(np.float32), turn.astype(np.complex64), (turn**2).astype(np.complex64))
+    first, second, third = (torch.from_numpy(part).to(device) for part in parts)
+    return first, second, third

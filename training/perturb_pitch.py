@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -42,10 +43,8 @@ def track(wav: Tensor, rate: float, frames: int) -> Pitch:
     before = (size - hop) // 2
     room = max(0, (frames - 1) * hop + size - before - wav.shape[1])
     cut = torch.nn.functional.pad(wav, (before, room)).unfold(1, size, hop)[:, :frames]
-    window = torch.hann_window(size, device=wav.device)
-    lags = torch.arange(math.floor(FINE * rate / HIGHEST) - 1, math.ceil(FINE * rate / LOWEST) + 2, device=wav.device)
-    found = _correlation((cut - cut.mean(2, keepdim=True)) * window, lags)
-    found = found / found.new_tensor(_own(size, window, lags))
+    window, lags, own = _tables(size, rate, wav.device)
+    found = _correlation((cut - cut.mean(2, keepdim=True)) * window, lags) / own
     loud = cut.abs().amax(2)
     f = FINE * rate / lags[1:-1]
     r = found[..., 1:-1]
@@ -68,9 +67,13 @@ def _correlation(frames: Tensor, lags: Tensor) -> Tensor:
     return whole[..., : int(lags.shape[0]) + FINE * size // 4].index_select(2, lags) / whole[..., :1].clamp(min=1e-12)
 
 
-def _own(size: int, window: Tensor, lags: Tensor) -> list[float]:
-    """The window's autocorrelation at the lags."""
-    return [float(v) for v in _correlation(window.cpu()[None, None], lags.cpu())[0, 0]]
+@cache
+def _tables(size: int, rate: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """A window, the lags that are looked at, and the window's own autocorrelation there: made once, so as not to wait for them."""
+    window = torch.hann_window(size)
+    lags = torch.arange(math.floor(FINE * rate / HIGHEST) - 1, math.ceil(FINE * rate / LOWEST) + 2)
+    own = _correlation(window[None, None], lags)[0, 0]
+    return window.to(device), lags.to(device), own.to(device)
 
 
 def _median(f0: Tensor, voiced: Tensor) -> Tensor:
