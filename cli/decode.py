@@ -34,6 +34,9 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "-m", "--model", metavar="MODEL", help="name, model folder or bundle (default: the model the tokens name)"
     )
+    parser.add_argument(
+        "--voice", metavar="FILE", help="a few seconds of who is to speak (models heard through a flow, such as vox-s3-16k)"
+    )
     note = "of a damaged bitstream, decode what is whole and leave silence where chunks are lost (exit status 3)"
     parser.add_argument("--skip-damaged", action="store_true", help=note)
     add_engine_options(parser)
@@ -47,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         raise VoxzooError("--json and -o - both write to stdout; choose one")
     if os.path.isdir(args.input) and args.skip_damaged:
         raise VoxzooError(f"--skip-damaged takes a bitstream; {args.input!r} is a folder")
+    if args.voice is not None and args.skip_damaged:
+        raise VoxzooError("--skip-damaged decodes pieces, each by itself; leave out --voice")
     if os.path.isdir(args.input):
         return _folder(args)
     return _salvage(args) if args.skip_damaged else _file(args)
@@ -59,9 +64,13 @@ def _file(args: argparse.Namespace) -> int:
     if tokens.batched:
         return _clips(args, tokens)
     check_output(args.output, [args.input])
-    audio = load_model(args.model or tokens.facts.name, args).decode(tokens)
+    audio = load_model(args.model or tokens.facts.name, args).decode(tokens, **_voice(args))
     _write_one(args, audio, {"model": tokens.facts.name})
     return 0
+
+
+def _voice(args: argparse.Namespace) -> dict[str, Any]:
+    return {} if args.voice is None else {"voice": args.voice}
 
 
 def _write_one(args: argparse.Namespace, audio: Audio, about: dict[str, Any]) -> None:
@@ -134,7 +143,7 @@ def _write_all(args: argparse.Namespace, model: Model, rows: Iterable[tuple[str,
     try:
         for name, tokens in rows:
             try:
-                audio = model.decode(tokens)
+                audio = model.decode(tokens, **_voice(args))
                 audio.write(folder / f"{safe_name(name)}.wav")
                 progress.advance(1, audio.duration)
             except WrongModelError:  # then all rows are another model's

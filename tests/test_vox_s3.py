@@ -211,7 +211,7 @@ def test_tokens_tell_more_of_phones_than_clusters_of_cepstra_do(bundled: Model, 
         chance = phone_content(codes, np.random.default_rng(0).permutation(phones))
         return phone_content(codes, phones).pnmi - chance.pnmi
 
-    assert content(ours) > content(cepstra) + 0.04
+    assert content(ours) > content(cepstra) + 0.15
 
 
 def test_what_ships_is_small_and_half_precision() -> None:
