@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import stat
@@ -11,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import AudioError
+from ..core.errors import AudioError, CorpusError
+from .parts import Part, cut
+from .remote import is_url, open_binary, read_range, size_of
 
 __all__ = ["Clip", "Row", "Span", "printable"]
 
@@ -31,7 +34,7 @@ class _Named(io.BytesIO):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes `offset` to `offset + size` of a file: a member of a tar."""
+    """Bytes `offset` to `offset + size` of a file, or of what lies at a URL: a member of a tar."""
 
     file: str
     offset: int
@@ -40,9 +43,7 @@ class Span:
     def read(self) -> bytes:
         """The bytes. Raises `AudioError` when the file is gone or shorter."""
         try:
-            with open(self.file, "rb") as file:
-                file.seek(self.offset)
-                data = file.read(self.size)
+            data = read_range(self.file, self.offset, self.size)
         except OSError as error:
             raise AudioError(f"{self.file!r} cannot be read: {error.strerror or error}") from None
         if len(data) < self.size:
@@ -59,10 +60,12 @@ class Clip:
     Attributes:
         id: unique in a sound source; the second clip of an id is rejected.
         path: where it is, for people (messages, `rejected.jsonl`).
-        source: what to read: a path, bytes, or a span of a file.
+        source: what to read: a path, a URL, bytes, or a span of a file.
         columns: what the manifest says of it, carried into the shards.
         size: bytes of the encoded sound, where known without looking.
         problem: why it cannot be read, where the listing already shows it.
+        part: the part of the file that is meant; None: all of it.
+        models: where several models tokenize in one pass, the numbers of those that are to take this clip; None: all.
     """
 
     id: str
@@ -71,13 +74,23 @@ class Clip:
     columns: Mapping[str, Any] = field(default_factory=dict)
     size: int | None = None
     problem: str | None = None
+    part: Part | None = None
+    models: tuple[int, ...] | None = None
 
     def open(self) -> Any:
         """What `core.audio` reads: a path or a named binary file. Raises `AudioError` for what is not a file."""
+        opened = self._open()
+        if self.part is None:
+            return opened
+        return _Named(cut(opened, self.path, self.part), self.path)
+
+    def _open(self) -> Any:
         if isinstance(self.source, bytes):
             return _Named(self.source, self.path)
         if isinstance(self.source, Span):
             return _Named(self.source.read(), self.path)
+        if is_url(self.source):
+            return _Named(_fetch(self.source) if self.part is None else _fetch_kept(self.source), self.path)
         try:
             mode = os.stat(self.source).st_mode
         except (OSError, ValueError) as error:
@@ -87,15 +100,27 @@ class Clip:
         return self.source
 
     def weight(self) -> int:
-        """Bytes of encoded sound; 0 for a file that is not there."""
+        """Bytes of encoded sound, about; 0 for a file that is not there, or of which that is not known without asking."""
         if self.size is not None:
             return self.size
-        if not isinstance(self.source, str):
-            return len(self.source) if isinstance(self.source, bytes) else self.source.size
-        try:
-            return os.stat(self.source).st_size
-        except (OSError, ValueError):
-            return 0
+        if self.part is not None and (weight := self.part.weight()) is not None:
+            return weight
+        if isinstance(self.source, str):
+            return size_of(self.source)
+        return len(self.source) if isinstance(self.source, bytes) else self.source.size
+
+
+def _fetch(url: str) -> bytes:
+    try:
+        with open_binary(url) as file:
+            return file.read()
+    except OSError as error:
+        raise AudioError(f"{url!r} cannot be read: {error.strerror or error}") from None
+    except CorpusError as error:
+        raise AudioError(str(error)) from None
+
+
+_fetch_kept = functools.lru_cache(2)(_fetch)  # neighbouring parts are mostly of one recording
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,11 @@ class Observed:
     def add(self, row: Mapping[str, Any]) -> None:
         """Look at one row."""
         for name, value in row.items():
-            kinds = self.kinds.setdefault(name, set())
+            kinds = self.kinds.get(name)
+            if kinds is None:
+                kinds = self.kinds[name] = set()
             if value is not None:
-                kinds.add(_kind(value))
+                kinds.add("text" if type(value) is str else _kind(value))
 
     def fields(self) -> list[tuple[str, pa.DataType, bool]]:
         """(name, Arrow type, as JSON) of each column."""

@@ -1,7 +1,8 @@
 """Which clips go to which shard: a function of the source and `--shard-clips` alone, never of what happened in a run.
 
 `scan` passes once over the listing (no sound is read) and finds what must be known before the first shard: how many clips
-there are, which ids come twice, the types of the carried columns, and a digest by which a source is known again.
+there are, which ids come twice, the types of the carried columns, and a digest by which a source is known again. Later passes
+are held to that listing clip by clip, so that a source that changes while it is read ends the run, never its order.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import hashlib
 import itertools
 import json
 import os
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +21,12 @@ import pyarrow as pa
 from ..core.errors import CorpusError
 from .clips import Clip
 from .columns import Observed
+from .remote import is_url, size_of
 from .sources import Source
 
 __all__ = ["SHARD_BYTES", "Scan", "Task", "scan", "shard_tasks"]
 
+ENCODE = json.JSONEncoder(default=str).encode
 SHARD_BYTES = 512 << 20  # of encoded sound: a shard of hour-long files would otherwise be days of work to lose
 
 
@@ -33,15 +36,17 @@ class Scan:
 
     Attributes:
         clips: how many there are (at most `--limit`).
-        sha256: over ids, paths and columns, and where the source lies.
+        sha256: over ids, paths, sizes and columns, and where the source lies.
         fields: (name, type, as JSON) of the carried columns.
         first: for ids that come more than once, the number of the first clip.
+        hashes: uint64 (clips,) of the ids, by which a source is held to what it listed.
     """
 
     clips: int
     sha256: str
     fields: Sequence[tuple[str, pa.DataType, bool]]
     first: dict[str, int]
+    hashes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -66,32 +71,52 @@ def scan(source: Source, limit: int | None = None) -> Scan:
 
     Raises `CorpusError` when there are no clips.
     """
-    digest = hashlib.sha256(f"{source.kind}\0{os.path.realpath(source.root or '.')}".encode("utf-8", "backslashreplace"))
-    hashes, observed = array("Q"), Observed()
+    where = source.root if is_url(source.root) else os.path.realpath(source.root or ".")
+    digest = hashlib.sha256(encode([source.kind, where, *source.contents()]))
+    ids, observed, fields = bytearray(), Observed(), source.fields()
     for clip in itertools.islice(source.listing(), limit):
-        where = clip.path.removeprefix(source.root)
-        digest.update(json.dumps([clip.id, where, dict(clip.columns)], default=str).encode())
-        hashes.append(_hash(clip.id))
-        observed.add(clip.columns)
-    if not hashes:
+        if source.told_by_contents:
+            digest.update(b"%d\n" % _size(clip))
+        else:
+            said = [clip.id, clip.path.removeprefix(source.root), clip.columns, _size(clip), clip.part and clip.part.key()]
+            digest.update(encode(said))
+        ids += id_hash(clip.id)
+        if fields is None:
+            observed.add(clip.columns)
+    if not ids:
         raise CorpusError(f"the source holds no clips{' (limit 0)' if limit == 0 else ''}")
-    fields = source.fields()
+    hashes = np.frombuffer(ids, np.uint64)
     first = _first_of_repeated(source, hashes)
-    return Scan(len(hashes), digest.hexdigest(), observed.fields() if fields is None else fields, first)
+    return Scan(len(hashes), digest.hexdigest(), observed.fields() if fields is None else fields, first, hashes)
 
 
-def _hash(id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+def encode(values: Sequence[Any]) -> bytes:
+    """Values as bytes, the same for the same values."""
+    return ENCODE(values).encode()
 
 
-def _first_of_repeated(source: Source, hashes: array[int]) -> dict[str, int]:
+def id_hash(id: str) -> bytes:
+    """Eight bytes."""
+    return hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _size(clip: Clip) -> int:
+    """Bytes of the encoded sound, by which a file that was exchanged is noticed."""
+    if clip.size is not None:
+        return clip.size
+    if isinstance(clip.source, str):
+        return size_of(clip.source)
+    return len(clip.source) if isinstance(clip.source, bytes) else clip.source.size
+
+
+def _first_of_repeated(source: Source, hashes: np.ndarray) -> dict[str, int]:
     """Ids held by more than one clip -> number of the first; equal hashes are only a hint."""
-    values, counts = np.unique(np.frombuffer(hashes, np.uint64), return_counts=True)
-    suspects = set(values[counts > 1].tolist())
+    values, counts = np.unique(hashes, return_counts=True)
+    suspects = {value.tobytes() for value in values[counts > 1]}
     first: dict[str, int] = {}
     if suspects:
         for number, clip in enumerate(itertools.islice(source.listing(), len(hashes))):
-            if _hash(clip.id) in suspects:
+            if id_hash(clip.id) in suspects:
                 first.setdefault(clip.id, number)
     return first
 
@@ -107,6 +132,11 @@ def shard_tasks(
     task: list[Clip] = []
     task_bytes, task_start = 0, start
     for clip in clips:
+        if id_hash(clip.id) != found.hashes[number].tobytes():
+            raise CorpusError(
+                f"the source changed while it was read: clip {number} (counting from 0) is {clip.id!r} now, another was listed "
+                "before; when it stays as it is, run the same command again"
+            )
         weight = clip.weight()
         task.append(_marked(clip, number, found))
         number, shard_bytes, task_bytes = number + 1, shard_bytes + weight, task_bytes + weight

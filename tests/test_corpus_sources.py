@@ -116,12 +116,12 @@ def test_jsonl_keeps_columns_and_resolves_paths(tmp_path: Path) -> None:
 
 
 def test_bad_lines_of_a_manifest_are_clips_with_problems(tmp_path: Path) -> None:
-    lines = ['{"path": "1.wav"}', "{broken", "[1]", '{"id": "x"}', '{"path": "2.wav", "offset": 1.5}']
+    lines = ['{"path": "1.wav"}', "{broken", "[1]", '{"id": "x"}', '{"path": "2.wav", "offset": "x"}']
     (tmp_path / "m.jsonl").write_text("\n".join(lines))
     clips = listed(tmp_path / "m.jsonl")
     assert [clip.problem is None for clip in clips] == [True, False, False, False, False]
     assert [clip.id for clip in clips] == ["1", "line-00000002", "line-00000003", "x", "line-00000005"]
-    assert "offset=1.5" in str(clips[4].problem)
+    assert "offset='x'" in str(clips[4].problem)
 
 
 def test_csv_and_tsv(tmp_path: Path) -> None:
@@ -257,8 +257,10 @@ def test_parquet_of_binary_and_of_paths(tmp_path: Path) -> None:
         ("m.jsonl", "", "lists no clips"),
         ("m.csv", "name,text\n", "expected one called path"),
         ("m.json", '[\n{"path": "x"}\n]', "JSON array"),
-        ("m.jsonl", '{"type": "MonoCut", "recording": {}}', "lhotse"),
-        ("cuts.jsonl.gz", "x", "lhotse"),
+        ("m.tsv", "name\nx.wav\t?\n", "fairseq's form"),
+        ("cuts.jsonl.gz", "x", "cannot be read: Not a gzipped file"),
+        ("nothing://x/y.tar", None, "nothing"),
+        ("memory://not/there", None, "holds no sound"),
         ("p.parquet", "x", "not a whole Parquet file"),
         ("x.pdf", "x", "no known kind"),
     ],
@@ -266,8 +268,9 @@ def test_parquet_of_binary_and_of_paths(tmp_path: Path) -> None:
 def test_what_is_no_source_is_said_in_one_line(tmp_path: Path, name: str, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_text(content)
+    spec = name if ":" in name else str(tmp_path / name)
     with pytest.raises(CorpusError, match=message) as caught:
-        list(open_source(str(tmp_path / name)).clips())
+        list(open_source(spec).clips())
     assert "\n" not in str(caught.value)
 
 
