@@ -93,15 +93,12 @@ def _file(path: Path, role: str, model: onnx.ModelProto, states: list[Any], stre
 
 
 def _move_out(model: onnx.ModelProto, name: str, folder: Path) -> None:
-    onnx.external_data_helper.convert_model_to_external_data(model, location=name, size_threshold=0)
+    """The taps go to a file, wherever it lies."""
     taps = next(one for one in model.graph.initializer if one.name == "taps")
     (folder / name).write_bytes(taps.raw_data)
-    for one in model.graph.initializer:
-        if one.name == "taps":
-            one.ClearField("raw_data")
-        else:  # the others stay inside
-            one.ClearField("external_data")
-            one.data_location = TensorProto.DEFAULT
+    taps.ClearField("raw_data")
+    taps.data_location = TensorProto.EXTERNAL
+    taps.external_data.add(key="location", value=name)
 
 
 # ------------------------------------------------------------------ graphs
