@@ -24,9 +24,12 @@ __all__ = ["export_model", "plan_of"]
 # Module of a family -> the one beside this that makes its plan.
 FORMS = {
     "encodec": "form_encodec",
+    "glm4voice": "form_glm4voice",
     "mimi": "form_mimi",
     "rvq": "form_rvq",
+    "s3": "form_s3",
     "snac": "form_snac",
+    "units": "form_units",
     "vox_s3": "form_vox_s3",
 }
 TOOLS = ("torch", "onnx", "onnxruntime", "onnxscript")

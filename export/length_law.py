@@ -8,8 +8,8 @@ A model's own length law is code; a bundle states it as one of these:
     {"kind": "segments", "segment": s, "step": p, "hop": h, "streams": K}   a segment at every multiple of p below T, of
                                                            n = min(s, T - start) samples, which makes ceil(n / h) frames
 
-and the padding as {"multiple": m, "span": s, "more": r}: to m (max(0, T - s) // m + 1) + r samples, which for s = 1 and
-r = 0 is the next multiple of m. `fit_law` and `fit_padding` find them from the code, and check them at many lengths.
+and the padding as {"multiple": m, "span": s, "more": r, "least": l}: to m (max(0, T - s) // m + 1) + r samples, which for
+s = 1 and r = 0 is the next multiple of m, and to l at least. `fit_law` and `fit_padding` find them from the code, and check them at many lengths.
 
 Letters: T samples of a clip, K streams, N_k frames of stream k.
 """
@@ -49,7 +49,8 @@ def _segments(law: Law, samples: int) -> Iterator[int]:
 def padded(padding: Law, samples: int) -> int:
     """Samples to which a clip of `samples` is completed with zeros before it is encoded."""
     multiple: int = padding["multiple"]
-    return multiple * (max(0, samples - padding.get("span", 1)) // multiple + 1) + int(padding.get("more", 0))
+    size = multiple * (max(0, samples - padding.get("span", 1)) // multiple + 1) + int(padding.get("more", 0))
+    return max(size, int(padding.get("least", 1)))
 
 
 def ratios(law: Law) -> list[int]:

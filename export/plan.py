@@ -92,7 +92,7 @@ class Plan:
         unit = self.padding["multiple"]
         size = -(-frames * self.hop // unit) * unit if unit > 1 else frames * self.hop + 13
         wav = 0.1 * torch.randn(2, size)
-        axis = Times(unit, "pieces") if unit > 1 else "samples"
+        axis = Times(unit, "pieces") if unit > 1 else Times(1, "samples", self.padding.get("least", 1))
         true = torch.tensor([size, size - size // 5])
         ports = [Port("wav", ["batch", axis], wav), Port("lengths", ["batch"], true)]
         streams = self.model.facts.streams

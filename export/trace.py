@@ -29,10 +29,11 @@ LARGEST = 1_900_000_000  # bytes of weights that go into the graph's own file; p
 
 @dataclass(frozen=True)
 class Times:
-    """An axis of `number` times the length called `name`."""
+    """An axis of `number` times the length called `name`, which is `least` or more."""
 
     number: int
     name: str
+    least: int = 1
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ def _program(part: Part) -> Any:
         if isinstance(value, int):
             return None
         if isinstance(value, Times):
-            return value.number * axis(value.name) if value.number > 1 else axis(value.name)
+            length = axes.setdefault(value.name, torch.export.Dim(value.name, min=value.least))
+            return value.number * length if value.number > 1 else length
         return axes.setdefault(value, torch.export.Dim(value, min=1))
 
     shapes = tuple({i: axis(v) for i, v in enumerate(port.shape) if not isinstance(v, int)} for port in part.inputs)
