@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .core.decoder import load_decoder
     from .core.loading import load
     from .core.tokens import Tokens
+    from .corpus.reading import open
 
 __version__ = "0.1.0"
 __all__ = [
@@ -55,9 +56,16 @@ __all__ = [
     "load",
     "load_decoder",
     "models",
+    "open",
 ]
 
-_LATER = {"Audio": ".core.audio", "Tokens": ".core.tokens", "load": ".core.loading", "load_decoder": ".core.decoder"}
+_LATER = {
+    "Audio": ".core.audio",
+    "Tokens": ".core.tokens",
+    "load": ".core.loading",
+    "load_decoder": ".core.decoder",
+    "open": ".corpus.reading",
+}
 
 
 def __getattr__(name: str) -> Any:

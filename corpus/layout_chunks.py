@@ -1,7 +1,7 @@
 """Dialogue cut into chunks of equal time, the speakers' parts of a chunk one after the other in one list.
 
-    omniflatten   chunks of 10 speech and 2 text ids; four, three or two streams           arXiv 2410.17799
-    minicpm-o     units of one second: hear, then keep silent or speak                      github.com/OpenBMB/MiniCPM-o
+omniflatten   chunks of 10 speech and 2 text ids; four, three or two streams           arXiv 2410.17799
+minicpm-o     units of one second: hear, then keep silent or speak                      github.com/OpenBMB/MiniCPM-o
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class OmniFlatten(SequenceLayout):
         self._want(min(self.text_chunk, self.speech_chunk) >= 1, "needs chunks of at least 1")
         codes = range(self.speech_offset, self.speech_offset + self.sizes[0])
         texts = range(self.text_vocabulary)
-        good = self.text_vocabulary <= self.speech_offset and self.speech_silence not in codes and self.text_silence not in texts
+        good = (
+            self.text_vocabulary <= self.speech_offset and self.speech_silence not in codes and self.text_silence not in texts
+        )
         self._want(good, "needs speech after the text, and silences that are neither codes nor text")
 
     @property
@@ -148,7 +150,9 @@ class MiniCpmO(SequenceLayout):
     def check(self) -> None:
         self._want(len(self.sizes) == 1, "needs a single stream")
         marks = [self.unit_start, self.unit_end, self.listen, self.speak, self.turn_end, self.chunk_end]
-        good = self.chunk >= 1 and self.text_vocabulary <= min(marks) and max(marks) < self.speech_offset and len(set(marks)) == 6
+        good = (
+            self.chunk >= 1 and self.text_vocabulary <= min(marks) and max(marks) < self.speech_offset and len(set(marks)) == 6
+        )
         self._want(good, "needs a chunk of at least 1 and six marks between text and speech")
 
     @property

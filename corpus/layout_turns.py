@@ -1,8 +1,8 @@
 """Two kinds of ids that take turns in one list: text and speech, or two speech streams.
 
-    glm-4-voice   13 text, 26 speech, until text ends; then the rest of the speech           arXiv 2412.02612
-    cosyvoice2    sos, (5 text, 15 speech)*, rest of text, task, rest of speech, with targets   arXiv 2412.10117
-    step-audio    2 linguistic, 3 semantic                                                   arXiv 2502.11946
+glm-4-voice   13 text, 26 speech, until text ends; then the rest of the speech           arXiv 2412.02612
+cosyvoice2    sos, (5 text, 15 speech)*, rest of text, task, rest of speech, with targets   arXiv 2412.10117
+step-audio    2 linguistic, 3 semantic                                                   arXiv 2502.11946
 """
 
 from __future__ import annotations

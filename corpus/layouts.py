@@ -1,8 +1,8 @@
 """Names of the layouts, and layouts made from a model's facts or from what was stored.
 
-    layout_names()                                   # all of them
-    make_layout("moshi", facts, acoustic_delay=2)    # parameters are the layout's own fields
-    layout_from(data)                                # the inverse of layout.to_dict()
+layout_names()                                   # all of them
+make_layout("moshi", facts, acoustic_delay=2)    # parameters are the layout's own fields
+layout_from(data)                                # the inverse of layout.to_dict()
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -63,9 +64,7 @@ def said(layout: SequenceLayout, frames: int, texts: int, others: int, other_tex
 
     def streams(count: int) -> tuple[np.ndarray, ...]:
         ratio = [rate / layout.rates[0] for rate in layout.rates]
-        return tuple(
-            rng.integers(0, 2 if few else size, int(count * r)) for size, r in zip(layout.sizes, ratio, strict=True)
-        )
+        return tuple(rng.integers(0, 2 if few else size, int(count * r)) for size, r in zip(layout.sizes, ratio, strict=True))
 
     def text(count: int, wanted: bool) -> np.ndarray:
         ids = rng.integers(0, 2 if few else 30000, count if wanted else 0)
@@ -88,7 +87,7 @@ def test_every_layout_is_tried() -> None:
 LENGTHS = st.integers(0, 70)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames=LENGTHS, texts=LENGTHS, others=LENGTHS, other_texts=LENGTHS, seed=st.integers(0, 1 << 30), few=st.booleans())
 def test_what_was_packed_comes_back(
     layout: SequenceLayout, frames: int, texts: int, others: int, other_texts: int, seed: int, few: bool
@@ -105,11 +104,10 @@ def test_what_was_packed_comes_back(
             assert not ids.size or (ids.min() >= form.low and ids.max() < form.high)
 
 
-@pytest.mark.parametrize("frames", [0, 1, 2])
-@pytest.mark.parametrize("texts", [0, 1])
-def test_the_shortest_clips(layout: SequenceLayout, frames: int, texts: int) -> None:
-    utterance = said(layout, frames, texts, 0, 0, 0, False)
-    assert layout.unpack(layout.pack(utterance)) == utterance
+def test_the_shortest_clips(layout: SequenceLayout) -> None:
+    for frames, texts, others in itertools.product((0, 1, 2), (0, 1), (0, 1)):
+        utterance = said(layout, frames, texts, others, 0, 0, False)
+        assert layout.unpack(layout.pack(utterance)) == utterance
 
 
 def test_the_parameters_are_data(layout: SequenceLayout) -> None:
