@@ -104,17 +104,15 @@ class SequenceLayout(ABC):
     rates: tuple[Fraction, ...]
 
     def __post_init__(self) -> None:
-        self.check()
+        self._suits()
 
     # ------------------------------------------------------------------ what a layout implements
-    def check(self) -> None:
+    def _suits(self) -> None:
         """Raise `CorpusError` unless the streams and the parameters suit the layout."""
         self._want_equal_rates()
 
-    @property
     @abstractmethod
-    def sequences(self) -> dict[str, Form]:
-        """The sequences that an utterance becomes; "ids", or text, comes first."""
+    def _forms(self) -> dict[str, Form]: ...
 
     @abstractmethod
     def _pack(self, said: Utterance) -> Packed: ...
@@ -123,6 +121,11 @@ class SequenceLayout(ABC):
     def _unpack(self, packed: Packed) -> Utterance: ...
 
     # ------------------------------------------------------------------ use
+    @property
+    def sequences(self) -> dict[str, Form]:
+        """The sequences that an utterance becomes; "ids", or text, comes first."""
+        return self._forms()
+
     @property
     def text_kind(self) -> str:
         """What text this very layout places: "ids", "words" or "" for none."""

@@ -43,13 +43,12 @@ class Moshi(SequenceLayout):
         object.__setattr__(self, "audio_initial", max(self.sizes) if self.audio_initial < 0 else self.audio_initial)
         super().__post_init__()
 
-    def check(self) -> None:
-        super().check()
+    def _suits(self) -> None:
+        super()._suits()
         self._want(self.acoustic_delay >= 0, "needs an acoustic_delay of at least 0")
         self._want(self.audio_initial >= max(self.sizes), "needs an audio_initial that is no code")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         high = max(self.text_vocabulary, self.text_initial + 1, self.audio_initial + 1, self.text_padding + 1)
         return {"ids": Form(high, 1 + 2 * len(self.sizes))}
 
@@ -109,13 +108,12 @@ class MiniOmni(TreeLayout):
     audio_padding: int = 4097
     shift: bool = True
 
-    def check(self) -> None:
-        super().check()
+    def _suits(self) -> None:
+        super()._suits()
         good = max(self.sizes) <= self.end_of_audio < self.audio_padding < self.stride
         self._want(good, f"has {self.end_of_audio} codes and specials up to {self.stride - 1} in a slot")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         high = self.audio_offset + self.slots * self.stride if self.shift else max(self.text_padding + 1, self.stride)
         return {"ids": Form(high, self.slots + 1)}
 

@@ -22,8 +22,8 @@ __all__ = ["MiniCpmO", "OmniFlatten", "OmniFlatten2", "OmniFlatten3"]
 class OmniFlatten(SequenceLayout):
     """OmniFlatten: a chunk of the user's speech, user's text, assistant's text, assistant's speech.
 
-    Later stages leave out the user's text (`streams` 3), then all text (2). Ids that stand for silence fill what is empty at the
-    end; speech lies from `speech_offset` on, silence in speech and in text after its codes.
+    Later stages leave out the user's text (omniflatten-3), then all text (omniflatten-2). Ids that stand for silence fill what
+    is empty at the end; speech lies from `speech_offset` on, silence in speech and in text after its codes.
     """
 
     name: ClassVar[str] = "omniflatten"
@@ -45,7 +45,7 @@ class OmniFlatten(SequenceLayout):
                 object.__setattr__(self, key, self.speech_offset + self.sizes[0] + place)
         super().__post_init__()
 
-    def check(self) -> None:
+    def _suits(self) -> None:
         self._want(len(self.sizes) == 1, "needs a single stream")
         self._want(min(self.text_chunk, self.speech_chunk) >= 1, "needs chunks of at least 1")
         codes = range(self.speech_offset, self.speech_offset + self.sizes[0])
@@ -55,8 +55,7 @@ class OmniFlatten(SequenceLayout):
         )
         self._want(good, "needs speech after the text, and silences that are neither codes nor text")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(max(self.speech_offset + self.sizes[0], self.speech_silence + 1, self.text_silence + 1))}
 
     def _widths(self) -> list[int]:
@@ -147,7 +146,7 @@ class MiniCpmO(SequenceLayout):
             object.__setattr__(self, "chunk", max(1, round(self.rates[0])))
         super().__post_init__()
 
-    def check(self) -> None:
+    def _suits(self) -> None:
         self._want(len(self.sizes) == 1, "needs a single stream")
         marks = [self.unit_start, self.unit_end, self.listen, self.speak, self.turn_end, self.chunk_end]
         good = (
@@ -155,8 +154,7 @@ class MiniCpmO(SequenceLayout):
         )
         self._want(good, "needs a chunk of at least 1 and six marks between text and speech")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(self.speech_offset + self.sizes[0])}
 
     def _pack(self, said: Utterance) -> Packed:

@@ -44,8 +44,7 @@ class Flat(SequenceLayout):
     offset: int = 0
     stride: int = -1
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(self.offset + self._step * (len(self.sizes) - 1) + max(self.sizes))}
 
     def _pack(self, said: Utterance) -> Packed:
@@ -80,13 +79,12 @@ class Delay(SequenceLayout):
         object.__setattr__(self, "special", max(self.sizes) if self.special < 0 else self.special)
         super().__post_init__()
 
-    def check(self) -> None:
-        super().check()
+    def _suits(self) -> None:
+        super()._suits()
         good = len(self.delays) == len(self.sizes) and min(self.delays) >= 0
         self._want(good, f"needs one delay of at least 0 for each stream (got {list(self.delays)})")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(max(self.special + 1, *self.sizes), len(self.sizes))}
 
     @property
@@ -136,14 +134,13 @@ class CoarseFirst(SequenceLayout):
         object.__setattr__(self, "special", max(self.sizes) if self.special < 0 else self.special)
         super().__post_init__()
 
-    def check(self) -> None:
-        super().check()
+    def _suits(self) -> None:
+        super()._suits()
         self._want(len(self.sizes) > 1, "needs at least two streams")
         good = len(self.delays) == len(self.sizes) - 1 and min(self.delays) >= 0
         self._want(good, f"needs one delay of at least 0 for each stream but the first (got {list(self.delays)})")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(max(self.special + 1, *self.sizes), len(self.sizes))}
 
     def _late(self, frames: int) -> list[int]:
@@ -178,13 +175,12 @@ class Valle(SequenceLayout):
         object.__setattr__(self, "end", self.sizes[0] if self.end < 0 else self.end)
         super().__post_init__()
 
-    def check(self) -> None:
-        super().check()
+    def _suits(self) -> None:
+        super()._suits()
         self._want(len(self.sizes) > 1, "needs at least two streams")
         self._want(self.end >= self.sizes[0], f"needs an end that is no code (got {self.end})")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {
             "ids": Form(self.end + 1),
             "nar_ids": Form(max(self.sizes[1:]), len(self.sizes) - 1),

@@ -16,8 +16,8 @@ __all__ = ["Csm"]
 class Csm(SequenceLayout):
     """CSM (github.com/SesameAILabs/csm): rows of text, rows of speech, then one of zeros that ends the speech.
 
-    "mask" is 1 where a row uses a column, without which a text id 0, a frame of zeros and the end would be the same. CSM looks a
-    code up at `code + k * 2051` in one table for all streams, which it adds itself; `embedding_stride` records it.
+    "mask" is 1 where a row uses a column, without which a text id 0, a frame of zeros and the end would be the same. CSM looks
+    a code up at `code + k * 2051` in one table for all streams, which it adds itself; `embedding_stride` records it.
     """
 
     name: ClassVar[str] = "csm"
@@ -29,13 +29,12 @@ class Csm(SequenceLayout):
     text_vocabulary: int = 128256
     embedding_stride: int = 2051
 
-    def check(self) -> None:
-        super().check()
+    def _suits(self) -> None:
+        super()._suits()
         good = max(self.sizes) <= self.embedding_stride
         self._want(good, f"has {self.embedding_stride} ids for a stream (set embedding_stride=)")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         width = len(self.sizes) + 1
         return {"ids": Form(max(self.text_vocabulary, *self.sizes), width), "mask": Form(2, width)}
 

@@ -54,14 +54,14 @@ def from_slots(slots: np.ndarray, streams: int) -> tuple[np.ndarray, ...]:
 class TreeLayout(SequenceLayout):
     """Base of the layouts of SNAC's tree."""
 
-    def check(self) -> None:
+    def _suits(self) -> None:
         doubling = all(b == 2 * a for a, b in zip(self.rates, self.rates[1:], strict=False))
         self._want(
             2 <= len(self.sizes) <= 8 and doubling, "needs 2 to 8 streams, each at twice the frame rate of the one before"
         )
 
     def _check_lengths(self, lengths: Sequence[int]) -> None:
-        if [n for n in lengths] != [lengths[0] << level for level in range(len(lengths))]:
+        if list(lengths) != [lengths[0] << level for level in range(len(lengths))]:
             raise TokensError(f"the layout {self.name} needs streams of N, 2 N, 4 N ... frames; got {list(lengths)}")
 
     @property
@@ -80,12 +80,11 @@ class Tree(TreeLayout):
     offset: int = 0
     stride: int = 0
 
-    def check(self) -> None:
-        super().check()
+    def _suits(self) -> None:
+        super()._suits()
         self._want(self.offset >= 0 and self.stride >= 0, "needs an offset and a stride that are not negative")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(self.offset + self.stride * (self.slots - 1) + max(self.sizes))}
 
     def _pack(self, said: Utterance) -> Packed:
@@ -124,12 +123,11 @@ class Orpheus(TreeLayout):
     audio_offset: int = 128266
     stride: int = 4096
 
-    def check(self) -> None:
-        super().check()
+    def _suits(self) -> None:
+        super()._suits()
         self._want(max(self.sizes) <= self.stride, f"has {self.stride} ids for a slot (set stride=)")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(self.audio_offset + self.stride * self.slots)}
 
     def _pack(self, said: Utterance) -> Packed:

@@ -43,12 +43,11 @@ class Glm4Voice(SequenceLayout):
     speech_turn: int = 26
     audio_offset: int = 152353
 
-    def check(self) -> None:
+    def _suits(self) -> None:
         self._want(len(self.sizes) == 1, "needs a single stream")
         self._want(min(self.text_turn, self.speech_turn) >= 1, "needs turns of at least 1")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(self.audio_offset + self.sizes[0])}
 
     def _pack(self, said: Utterance) -> Packed:
@@ -67,9 +66,9 @@ class CosyVoice2(SequenceLayout):
     """CosyVoice 2 as it streams: while there is text, 15 speech ids follow each 5 of text.
 
     Speech lies from `speech_offset` on in "ids", its specials after its codes. "targets" are what the model is to say at each
-    step, counted from 0: the last text id of a group predicts its first code, its last code predicts `fill`, which calls for more
-    text; `ignore` where nothing is to be learned. Where there is too little speech for the groups, or with `stream` off: sos, all
-    text, task, all speech.
+    step, counted from 0: the last text id of a group predicts its first code, its last code predicts `fill`, which calls for
+    more text; `ignore` where nothing is to be learned. Where there is too little speech for the groups, or with `stream` off:
+    sos, all text, task, all speech.
     """
 
     name: ClassVar[str] = "cosyvoice2"
@@ -97,15 +96,14 @@ class CosyVoice2(SequenceLayout):
                 object.__setattr__(self, key, self.sizes[0] + place)
         super().__post_init__()
 
-    def check(self) -> None:
+    def _suits(self) -> None:
         self._want(len(self.sizes) == 1, "needs a single stream")
         self._want(min(self.text_turn, self.speech_turn) >= 1, "needs turns of at least 1")
         specials = [self.end, self.fill, self.sos, self.task]
         good = len(set(specials)) == 4 and min(specials) >= self.sizes[0] and self.text_vocabulary <= self.speech_offset
         self._want(good, "needs four specials that are no codes, and speech after the text")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         most = max(self.end, self.fill, self.sos, self.task)
         return {"ids": Form(self.speech_offset + most + 1), "targets": Form(most + 1, low=self.ignore)}
 
@@ -165,15 +163,14 @@ class StepAudio(SequenceLayout):
     turns: tuple[int, int] = (2, 3)
     offset: int = 65536
 
-    def check(self) -> None:
+    def _suits(self) -> None:
         good = len(self.sizes) == 2 and self.rates[0] * self.turns[1] == self.rates[1] * self.turns[0]
         self._want(good, f"needs two streams whose frame rates are as {self.turns[0]} to {self.turns[1]}")
 
     def _check_lengths(self, lengths: object) -> None:
         """Any: each stream is windowed by itself."""
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(self.offset + sum(self.sizes))}
 
     def _pack(self, said: Utterance) -> Packed:

@@ -29,11 +29,10 @@ class Dedup(SequenceLayout):
     offset: int = 0
     ends: bool = False
 
-    def check(self) -> None:
+    def _suits(self) -> None:
         self._want(len(self.sizes) == 1, "needs a single stream")
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         return {"ids": Form(self.offset + self.sizes[0] + 2 * self.ends), "durations": Form(1 << 31)}
 
     def _pack(self, said: Utterance) -> Packed:
@@ -55,9 +54,9 @@ SPEECH, TEXT = "[Speech]", "[Text]"
 class SpiritLM(SequenceLayout):
     """Spirit LM (arXiv 2402.05755): text such as `[Speech][Hu12][Hu7]`.
 
-    One stream: units. Three: units, pitch and style, merged by onset, style before pitch before units where they begin together;
-    units and pitch without repetitions. Their durations are kept beside the text. `order` puts the written words before or after
-    the speech, behind `[Text]`; "speech" leaves them out.
+    One stream: units. Three: units, pitch and style, merged by onset, style before pitch before units where they begin
+    together; units and pitch without repetitions. Their durations are kept beside the text. `order` puts the written words
+    before or after the speech, behind `[Text]`; "speech" leaves them out.
     """
 
     name: ClassVar[str] = "spirit-lm"
@@ -69,7 +68,7 @@ class SpiritLM(SequenceLayout):
     pitch_rate: float = 12.5
     style_rate: float = 1.0
 
-    def check(self) -> None:
+    def _suits(self) -> None:
         self._want(len(self.sizes) in (1, 3), "needs one stream (units) or three (units, pitch, style)")
         good = self.order in ("speech", "text-speech", "speech-text")
         self._want(good, f"has the orders speech, text-speech and speech-text (got {self.order!r})")
@@ -77,13 +76,13 @@ class SpiritLM(SequenceLayout):
 
     @property
     def text_kind(self) -> str:
+        """Words, where the order has a place for them."""
         return "" if self.order == "speech" else "words"
 
     def _check_lengths(self, lengths: Sequence[int]) -> None:
         """Any: each stream has its own rate."""
 
-    @property
-    def sequences(self) -> dict[str, Form]:
+    def _forms(self) -> dict[str, Form]:
         durations = {"durations": Form(1 << 31), "pitch_durations": Form(1 << 31)}
         return {"string": Form(is_text=True), **dict(list(durations.items())[: 2 if len(self.sizes) == 3 else 1])}
 

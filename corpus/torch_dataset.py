@@ -50,7 +50,8 @@ class TokenStream(IterableDataset[Any]):
     Args:
         reader: see `voxzoo.open`.
         shuffle, seed: another order in each epoch; the same on all ranks.
-        rank, world_size: this process and how many there are; those of torch.distributed where it runs, else RANK and WORLD_SIZE.
+        rank, world_size: this process and how many there are; those of torch.distributed where it runs, else of the variables
+            RANK and WORLD_SIZE.
         transform: called with each `Record`, in the worker. Without it with workers, `as_dict`: records are views that cannot
             travel between processes.
 

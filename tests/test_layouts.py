@@ -44,10 +44,12 @@ CASES: list[tuple[str, Facts, dict[str, Any]]] = [
     ("moshi", equal(8, 2048), {}), ("moshi", equal(8, 2048), {"acoustic_delay": 2, "first": True}),
     ("moshi", equal(1, 2048), {}), ("glm-4-voice", equal(1, 16384), {}), ("glm-4-voice", equal(1), {"text_turn": 1}),
     ("cosyvoice2", equal(1, 6561), {}), ("cosyvoice2", equal(1, 6561), {"stream": "false"}), ("cosyvoice3", equal(1, 6561), {}),
-    ("minmo", equal(1, 6561), {}), ("omniflatten", equal(1), {}), ("omniflatten-3", equal(1), {}), ("omniflatten-2", equal(1), {}),
+    ("minmo", equal(1, 6561), {}), ("omniflatten", equal(1), {}), ("omniflatten-3", equal(1), {}),
+    ("omniflatten-2", equal(1), {}),
     ("minicpm-o", equal(1, 6561), {}), ("minicpm-o", equal(1, 6561), {"chunk": 3}), ("step-audio", STEP, {}),
     ("csm", equal(32, 2048), {}), ("dedup", equal(1, 500), {}), ("dedup", equal(1, 500), {"ends": True, "offset": 9}),
-    ("spirit-lm", equal(1, 501), {}), ("spirit-lm", SPIRIT, {"order": "text-speech"}), ("spirit-lm", SPIRIT, {"order": "speech-text"}),
+    ("spirit-lm", equal(1, 501), {}), ("spirit-lm", SPIRIT, {"order": "text-speech"}),
+    ("spirit-lm", SPIRIT, {"order": "speech-text"}),
 ]  # fmt: skip
 NAMES = [f"{name} {len(toy.frame_rates)} {options}" for name, toy, options in CASES]
 

@@ -1,4 +1,4 @@
-"""Layouts beside what was published: examples of the systems' own text and code, what their functions gave, written out here."""
+"""Layouts beside what was published: examples of the systems' own, and what their functions gave, written out here."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_units_of_mhubert() -> None:
 
 def test_spirit_lm() -> None:
     """What Spirit LM's `units_to_string` makes of these units, behind the [Speech] that its prompts begin with."""
-    units = ids(*map(int, "5 5 7 7 7 1 2 2 3 3 3 3 9 9 4 4 4 8 8 8 6 6 6 6 0 0 11 11 12".split()))
+    units = ids(5, 5, 7, 7, 7, 1, 2, 2, 3, 3, 3, 3, 9, 9, 4, 4, 4, 8, 8, 8, 6, 6, 6, 6, 0, 0, 11, 11, 12)
     pitch = ids(3, 3, 4, 4, 4, 1, 2, 2, 2, 5, 5, 3, 3, 3)
     base = make_layout("spirit-lm", equal(1, 501)).pack(Utterance((units,)))["string"]
     assert base == "[Speech][Hu5][Hu7][Hu1][Hu2][Hu3][Hu9][Hu4][Hu8][Hu6][Hu0][Hu11][Hu12]"
