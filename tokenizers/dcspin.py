@@ -1,13 +1,13 @@
 """DC-Spin: tokens that say what is said and little of who says it, from two codebooks trained side by side.
 
 Chang et al. 2024, "DC-Spin: A Speaker-invariant Speech Tokenizer for Spoken Language Models", arXiv:2410.24177, for which
-neither code nor weights are published; after Spin, Chang, Liu and Glass 2023, arXiv:2305.11072. An encoder's frames are clustered
-so that a clip and the same clip in another voice get the same codeword. A large auxiliary codebook shapes the encoder, a small
-primary one makes the tokens; only the second is here, for only it is used once training is over.
+neither code nor weights are published; after Spin, Chang, Liu and Glass 2023, arXiv:2305.11072. The frames of an encoder are
+clustered so that a clip and the same clip in another voice get the same codeword. A large auxiliary codebook shapes the encoder,
+a small primary one makes the tokens; only the second is here, for only it is used once training is over.
 
 Two forms: `VoxDCSpin` is our own small streaming encoder, in blocks of bounded context, for which streaming equals offline;
-`DCSpinUnits` is any backbone of `units` (HuBERT, WavLM, ...), trained by `voxzoo train dcspin`. Both stream in chunks of another
-size without being trained anew, see `chunked`: how far such tokens agree with those of whole clips is measured by
+`DCSpinUnits` is any backbone of `units` (HuBERT, WavLM, ...), trained by `voxzoo train dcspin`. Both stream in chunks of other
+sizes without being trained anew, see `chunked`: how far such tokens agree with those of whole clips is measured by
 `benchmarks/speaker_invariance.py`.
 """
 
@@ -35,9 +35,7 @@ class VoxDCSpin(Model):
 
     network: DCSpin
     decodes = False
-    undecodable = (
-        "that would need a flow or a unit vocoder trained on its tokens: `voxzoo train vox-flow-16k --tokenizer` makes one"
-    )
+    undecodable = "that would need a flow trained on its tokens: `voxzoo train vox-flow-16k --tokenizer` makes one"
 
     @classmethod
     def shape(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +115,7 @@ class DCSpinUnits(Units):
     undecodable: ClassVar[str] = "that would need a unit vocoder or a flow trained on these very tokens"
 
     def chunked(self, seconds: float) -> Self:
-        """A model of the same weights whose streams go in chunks of so many seconds, each with the context it has on both sides.
+        """A model of the same weights that streams in chunks of so many seconds, with context on both sides.
 
         Raises `ModelError` for less than a frame.
         """

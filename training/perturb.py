@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import perturb_equalizer
@@ -72,7 +71,7 @@ def perturbed(wav: Tensor, sample_rate: int, strength: Strength, rng: np.random.
 
 def changed(wav: Tensor, sample_rate: int, change: Change) -> Tensor:
     """wav float32 (B, T) -> the same (B, T) with its pitch and formants changed."""
-    count, length = wav.shape
+    length = wav.shape[1]
     hop = round(0.01 * sample_rate)
     frames = -(-length // hop)
     size = fast_length(length + sample_rate // 20)  # what is cut off wraps into the silence at the end

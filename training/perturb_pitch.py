@@ -69,7 +69,7 @@ def _correlation(frames: Tensor, lags: Tensor) -> Tensor:
 
 @cache
 def _tables(size: int, rate: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """A window, the lags that are looked at, and the window's own autocorrelation there: made once, so as not to wait for them."""
+    """A window, the lags that are looked at, and the window's own autocorrelation there: made once."""
     window = torch.hann_window(size)
     lags = torch.arange(math.floor(FINE * rate / HIGHEST) - 1, math.ceil(FINE * rate / LOWEST) + 2)
     own = _correlation(window[None, None], lags)[0, 0]
@@ -84,7 +84,7 @@ def _median(f0: Tensor, voiced: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Phase:
-    """Periods since the clip's start, a straight line within each frame: `at` (B, M) where it begins, `slope` (B, M) a sample."""
+    """Periods since the clip's start, straight within a frame: `at` (B, M) where it begins, `slope` (B, M) a sample."""
 
     at: Tensor
     slope: Tensor

@@ -1,7 +1,7 @@
 """Spin's objective: each hearing of a clip predicts the codewords that the other one is given, all of them used alike.
 
-Chang, Liu and Glass 2023, arXiv:2305.11072, after SwAV (Caron et al. 2020, arXiv:2006.09882). With one codebook it is Spin's, with
-two DC-Spin's. Targets are computed in float32 whatever the network runs in: exp(1/0.02) is beyond half precision.
+Chang, Liu and Glass 2023, arXiv:2305.11072, after SwAV (Caron et al. 2020, arXiv:2006.09882). With one codebook it is Spin's,
+with two DC-Spin's. Targets are computed in float32 whatever the network runs in: exp(1/0.02) is beyond half precision.
 
 Letters: B batch, N frames, K codewords.
 """

@@ -61,7 +61,7 @@ class Trained(nn.Module, ABC):
         """Configuration and network of the tokenizer that this encoder makes with a quantiser; told: its settings."""
 
     def freeze(self, layers: int) -> None:
-        """Keep the first so many layers, and all below them, as they are. Raises `ModelError` where nothing is left to learn."""
+        """Keep the first so many layers, and all below them, as they are. Raises `ModelError` if nothing is left."""
         if not 0 <= layers < self.layers_in_all:
             raise ModelError(f"{layers} frozen layers of {self.layers_in_all}; expected 0 to {self.layers_in_all - 1}")
         self.frozen = layers

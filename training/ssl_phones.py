@@ -1,7 +1,7 @@
 """Stage II, which may be left out: the encoder learns to tell phones, from sequences and, where they are known, from times.
 
-Connectionist temporal classification (Graves et al. 2006) on the labels of the clips that have some; their frames' labels beside
-it, which say at once what the sequences say in the long run.
+Connectionist temporal classification (Graves et al. 2006) on the labels of the clips that have some; their frames' labels
+beside it, which say at once what the sequences say in the long run.
 """
 
 from __future__ import annotations

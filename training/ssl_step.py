@@ -112,8 +112,8 @@ class StageRun(ABC):
         self.broken |= ~torch.isfinite(total.detach())
         return {name: value.detach() for name, value in terms.items()}
 
-    def after_step(self) -> None:
-        """What is put right once the weights have moved."""
+    def after_step(self) -> None:  # noqa: B027
+        """What is put right once the weights have moved: here nothing."""
 
     def cast(self) -> torch.autocast:
         """The run's precision."""

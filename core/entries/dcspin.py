@@ -99,7 +99,7 @@ ENTRIES: tuple[Entry, ...] = (
             "codebook_size": 48,
             "hidden": [12],
         },
-        about="DC-Spin on any backbone of units: 500 codewords that say little of who speaks; you train it: no weights are published",
+        about="DC-Spin on any backbone of units: 500 codewords that say little of who speaks; to be trained by you",
         streaming=STREAMING + "; in shorter chunks by `chunked`, without training",
         compared="Spin's own network, which it shares; the paper's weights are not published",
         unpublished="DC-Spin's weights are not published: make your own by `voxzoo train dcspin --backbone HUBERT --layer 12 "
