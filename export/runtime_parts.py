@@ -18,7 +18,7 @@ from .runtime_session import Graph, device_named
 from .runtime_state import StateDecoder, StateEncoder
 from .runtime_windows import decoder_core, encoder_core
 
-__all__ = ["Parts"]
+__all__ = ["Parts", "check_files"]
 
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64", "tensor(int32)": "int32",
          "tensor(bool)": "bool", "tensor(double)": "float64"}  # fmt: skip
@@ -39,20 +39,8 @@ class Parts:
         self.folder, self.threads = folder, threads
         self.manifest = Manifest.read(folder)
         self.device = device_named(device)
-        self.manifest.verify(folder)
-        for name, file in self.manifest.files.items():
-            if file.role != "data":
-                self._check_external(name)
+        check_files(folder, self.manifest)
         self._graphs: dict[str, Graph] = {}
-
-    def _check_external(self, name: str) -> None:
-        """Weights lie in the graph, or in a file of the bundle, whose sha256 has been checked."""
-        for other in external_files(self.folder / name):
-            known = self.manifest.files.get(other)
-            if known is None or known.role != "data":
-                raise ModelError(
-                    f"{str(self.folder / name)!r} keeps weights in {other!r}, which is no file of this bundle: it is refused"
-                )
 
     def has(self, role: str) -> bool:
         """Whether there is a graph of this role."""
@@ -125,6 +113,18 @@ class Parts:
         facts = self.manifest.facts
         samples = round(given.codes[0].shape[1] * facts.output_rate / facts.frame_rates[0])
         return self.decode(given, np.array([samples], np.int64))
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Raise `ModelError` unless a bundle's files are what it says, and its graphs keep their weights in these alone."""
+    manifest.verify(folder)
+    for name, file in manifest.files.items():
+        for other in external_files(folder / name) if file.role != "data" else ():
+            known = manifest.files.get(other)
+            if known is None or known.role != "data":
+                raise ModelError(
+                    f"{str(folder / name)!r} keeps weights in {other!r}, which is no file of this bundle: it is refused"
+                )
 
 
 def _check_fit(name: str, file: GraphFile, graph: Graph) -> None:

@@ -1,4 +1,4 @@
-"""Bundles played without torch: equal to plain arithmetic whole, in batches, in windows and in streams; refused when changed."""
+"""Bundles played without torch: equal to plain arithmetic whole, in batches, in windows, in streams; refused when changed."""
 
 from __future__ import annotations
 
