@@ -46,25 +46,19 @@ class StateEncoder:
         self.states = _States(parts, "encoder_stream")
         self.ahead = int(self.states.law.get("ahead", 0))
         self.wav = np.zeros((1, 0), np.float32)
-        self.samples = self.given = 0  # pushed; frames given of the first stream
 
     def push(self, wav: np.ndarray) -> Coded:
         """The frames of all whole steps."""
-        self.samples += wav.shape[1]
         self.wav = np.concatenate([self.wav, wav], 1)
         return self._take()
 
     def finish(self) -> Coded:
-        """The last step is completed with zeros, as offline; frames past the end of the length law are dropped."""
+        """The last step is completed with zeros, as offline."""
         missing = -self.wav.shape[1] % self.states.multiple
         if not self.states.begun:
             missing = max(missing, self.states.first - self.wav.shape[1])
-        before = self.given
         self.wav = np.pad(self.wav, ((0, 0), (0, missing + self.ahead)))
-        made = self._take()
-        ratios, totals = self.parts.manifest.stream_ratios, self.parts.frames(self.samples)
-        left = [total - before * ratio // ratios[0] for total, ratio in zip(totals, ratios, strict=True)]
-        return made.parted(left)[0]
+        return self._take()
 
     def _take(self) -> Coded:
         ready = max(0, self.wav.shape[1] - self.ahead) // self.states.multiple * self.states.multiple
@@ -72,7 +66,6 @@ class StateEncoder:
             return Coded.none(self.streams)
         made = Coded.of(self.states.run({"wav": self.wav[:, : ready + self.ahead]}), self.streams)
         self.wav = self.wav[:, ready:].copy()
-        self.given += made.codes[0].shape[1]
         return made
 
 

@@ -47,6 +47,7 @@ class BundleStreamEncoder(_Stream):
         self.core = core
         self.samples = 0  # pushed so far
         self.covered = 0  # of those, covered by tokens given out
+        self.given = [0] * model.facts.streams  # frames
 
     def push(self, samples: Any) -> Tokens:
         """Tokens of the frames that `samples` (float (T,), at the model's rate) complete; possibly none.
@@ -70,10 +71,14 @@ class BundleStreamEncoder(_Stream):
         self.open = False
         if not self.samples:
             raise AudioError("the stream was given no samples")
-        return self._tokens(self.core.finish(), self.samples)
+        left = [n - given for n, given in zip(self.model.frames(self.samples), self.given, strict=True)]
+        kept, _ = self.core.finish().parted(left)  # frames of the zeros that completed it are not the clip's
+        return self._tokens(kept, self.samples)
 
     def _tokens(self, coded: Coded, covered: int) -> Tokens:
         length, self.covered = covered - self.covered, covered
+        for k, stream in enumerate(coded.codes):
+            self.given[k] += stream.shape[1]
         return self.model.tokens(coded, length)
 
 
