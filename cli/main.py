@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..core.errors import VoxzooError
-from . import analyze, bench, decode, demo, encode, info, models, serve, tokenize, train, weights
+from . import analyze, bench, decode, demo, encode, info, models, pack, serve, tokenize, train, unpack, weights
 
 __all__ = ["main"]
 
-VERBS = (models, info, encode, decode, tokenize, train, weights, bench, analyze, demo, serve)
+VERBS = (models, info, encode, decode, tokenize, train, weights, bench, analyze, demo, serve, pack, unpack)
 
 
 class Parser(argparse.ArgumentParser):

@@ -36,7 +36,7 @@ def columns(number: int) -> dict[str, Any]:
     text = " ".join(WORDS[(number * i) % 5] for i in range(number % 7)) if number % 11 else None
     return {
         "text": text, "speaker": f"s{number % 3}", "score": number / 7 if number % 5 else None,
-        "ids": [number % 50, 7, 8] if number % 4 else None, "take": number,
+        "ids": [number % 50 + 10, 7, 8] if number % 4 else None, "take": number,
         "pair": f"clip/{number ^ 1:05d}" if number % 10 < 8 else None,
     }  # fmt: skip
 
