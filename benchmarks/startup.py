@@ -1,4 +1,4 @@
-"""Wall time of the verbs that must answer at once: `python benchmarks/startup.py [BUNDLE ...]`; the best of five starts of each.
+"""Wall time of the verbs that must answer at once: `python benchmarks/startup.py [BUNDLE ...]`, the best of five of each.
 
 Of a bundle: a fresh process that imports voxzoo, loads it, checks its files, and encodes (and decodes) one second of sound.
 """

@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     except SystemExit:  # uvicorn has told why, and leaves so
         raise VoxzooError(f"cannot listen at {args.host} port {args.port}; is another server there?") from None
     with listening:
+        listening.listen(2048)  # who connects before the server has started waits
         host, port = listening.getsockname()[:2]
         print(f"voxzoo: {model.facts.name} at http://{host}:{port}", file=sys.stderr, flush=True)
         server.run([listening])
