@@ -81,7 +81,6 @@ def test_json_and_the_status_of_a_run_with_rejected_clips(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--engine", "ray"], "not in this version"),
         (["--shard-clips", "0"], "expected at least 1"),
         (["--streams", "9", "--workers", "0"], "streams=9"),
         (["--device", "cuda:99"], "cuda"),
