@@ -15,13 +15,14 @@ takes to go back: `voxzoo unpack` gives the same rows again.
 """
 LAYOUTS = (
     "flat", "parallel", "delay", "coarse-first", "valle", "snac", "orpheus", "mini-omni", "moshi", "glm-4-voice", "cosyvoice2",
-    "cosyvoice3", "minmo", "omniflatten", "omniflatten-3", "omniflatten-2", "minicpm-o", "step-audio", "csm", "dedup", "spirit-lm",
+    "cosyvoice3", "minmo", "omniflatten", "omniflatten-3", "omniflatten-2", "minicpm-o", "step-audio", "csm", "dedup",
+    "spirit-lm",
 )  # fmt: skip
 FORMS = ("parquet", "hf", "jsonl", "webdataset", "megatron")
 EPILOG = f"""
-Layouts: {", ".join(LAYOUTS)}. Their parameters (offsets, special ids, delays) are set with --set, and stored. Layouts that place
-text need --text-tokenizer, --text-ids-column or --no-text. Forms: parquet; hf, for datasets.load_from_disk; jsonl; webdataset
-tars; megatron, .bin and .idx.
+Layouts: {", ".join(LAYOUTS)}. Their parameters (offsets, special ids, delays) are set with --set, and stored.
+Layouts that place text need --text-tokenizer, --text-ids-column or --no-text. Forms: parquet; hf, for datasets.load_from_disk;
+jsonl; webdataset tars; megatron, .bin and .idx.
 """
 
 
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         lacking = f", {done.without_text} without text" if done.without_text else ""
         print(
-            f"{done.output}: {done.clips} clips{lacking} as {done.layout}, {done.steps} steps, at most {done.longest} in a clip, "
-            f"ids below {done.vocabulary} ({done.form})"
+            f"{done.output}: {done.clips} clips{lacking} as {done.layout}, {done.steps} steps, at most {done.longest} in a "
+            f"clip, ids below {done.vocabulary} ({done.form})"
         )
     return 0

@@ -41,22 +41,42 @@ class Output(ABC):
         self.folder, self.schema = folder, schema
         self.part = -1
 
+    # ------------------------------------------------------------------ use
     def begin(self, parts: int) -> None:
         """The next part, of `parts` in all."""
         self.part += 1
+        self._begin(parts)
 
-    @abstractmethod
     def write(self, table: pa.Table) -> None:
         """Rows of `schema.schema`."""
+        self._write(table)
 
-    @abstractmethod
     def end(self) -> None:
         """The part is complete."""
+        self._end()
 
     def close(self) -> None:
         """All parts are there."""
+        self._close()
+
+    @classmethod
+    def read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
+        """Rows of a part, in order. Raises `TokensError` when it is damaged."""
+        return cls._read(folder, schema, part, parts)
+
+    # ------------------------------------------------------------------ what a form implements
+    @abstractmethod
+    def _begin(self, parts: int) -> None: ...
+
+    @abstractmethod
+    def _write(self, table: pa.Table) -> None: ...
+
+    @abstractmethod
+    def _end(self) -> None: ...
+
+    @abstractmethod
+    def _close(self) -> None: ...
 
     @classmethod
     @abstractmethod
-    def read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
-        """Rows of a part, in order. Raises `TokensError` when it is damaged."""
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]: ...

@@ -62,19 +62,21 @@ class JsonLines(Output):
         _check_columns(schema, self.name)
         super().__init__(folder, schema)
 
-    def begin(self, parts: int) -> None:
-        super().begin(parts)
-        self._file = open(self.folder / part_name(self.part, "jsonl"), "w", encoding="utf-8")  # noqa: SIM115
+    def _begin(self, parts: int) -> None:
+        self._file = open(self.folder / part_name(self.part, "jsonl"), "w", encoding="utf-8")  # noqa: SIM115 - closed in `_end`
 
-    def write(self, table: pa.Table) -> None:
+    def _write(self, table: pa.Table) -> None:
         for row in _rows(table):
             self._file.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
 
-    def end(self) -> None:
+    def _end(self) -> None:
         self._file.close()
 
+    def _close(self) -> None:
+        """Nothing is left to do."""
+
     @classmethod
-    def read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
         path = folder / part_name(part, "jsonl")
 
         def rows() -> Iterator[dict[str, Any]]:
@@ -97,11 +99,11 @@ class WebDataset(Output):
         super().__init__(folder, schema)
         self._number = 0
 
-    def begin(self, parts: int) -> None:
-        super().begin(parts)
-        self._tar = tarfile.open(self.folder / part_name(self.part, "tar"), "w", format=tarfile.USTAR_FORMAT)
+    def _begin(self, parts: int) -> None:
+        path = self.folder / part_name(self.part, "tar")
+        self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - closed in `_end`
 
-    def write(self, table: pa.Table) -> None:
+    def _write(self, table: pa.Table) -> None:
         forms = self.schema.forms
         others = table.drop_columns(list(forms))
         for row, packed in zip(_rows(others), self.schema.packed(table), strict=True):
@@ -121,11 +123,14 @@ class WebDataset(Output):
         member.size = len(data)
         self._tar.addfile(member, io.BytesIO(data))
 
-    def end(self) -> None:
+    def _end(self) -> None:
         self._tar.close()
 
+    def _close(self) -> None:
+        """Nothing is left to do."""
+
     @classmethod
-    def read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
         path = folder / part_name(part, "tar")
 
         def rows() -> Iterator[dict[str, Any]]:

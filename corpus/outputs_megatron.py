@@ -34,7 +34,7 @@ __all__ = ["Megatron", "read_index", "write_index"]
 
 MAGIC = b"MMIDIDX\x00\x00"
 HEADER = struct.Struct("<9sQBQQ")
-CODES = {8: np.dtype("<u2"), 4: np.dtype("<i4")}
+CODES: dict[int, np.dtype[Any]] = {8: np.dtype("<u2"), 4: np.dtype("<i4")}
 
 
 def id_type(form: Form) -> np.dtype[Any]:
@@ -70,7 +70,7 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     sizes = np.frombuffer(data, "<i4", count, HEADER.size)
     starts = np.frombuffer(data, "<i8", count, HEADER.size + 4 * count)
     places = np.cumsum([0, *sizes], dtype=np.int64)
-    dtype = CODES[code]
+    dtype: np.dtype[Any] = CODES[code]
     if (sizes < 0).any() or not np.array_equal(starts, places[:-1] * dtype.itemsize):
         raise TokensError(f"{str(path.with_suffix('.idx'))!r} is damaged: its sequences do not follow each other")
     size = path.stat().st_size if path.is_file() else -1
@@ -95,32 +95,31 @@ class Megatron(Output):
         super().__init__(folder, schema)
         (folder / "rows").mkdir()
         self._others = pa.schema([field for field in schema.schema if field.name not in schema.forms])
-        self._bins = {name: open(folder / f"{name}.bin", "wb") for name in schema.forms}  # noqa: SIM115 - closed in `close`
+        self._bins = {name: open(folder / f"{name}.bin", "wb") for name in schema.forms}  # noqa: SIM115 - closed in `_close`
         self._sizes: dict[str, list[int]] = {name: [] for name in schema.forms}
 
-    def begin(self, parts: int) -> None:
-        super().begin(parts)
+    def _begin(self, parts: int) -> None:
         path = self.folder / "rows" / part_name(self.part, "parquet")
         self._writer: Any = pq.ParquetWriter(path, self._others, compression="zstd", write_page_checksum=True)
 
-    def write(self, table: pa.Table) -> None:
+    def _write(self, table: pa.Table) -> None:
         self._writer.write_table(table.select(self._others.names))
         for packed in self.schema.packed(table):
             for name, value in packed.items():
                 self._bins[name].write(value.astype(id_type(self.schema.forms[name])).tobytes())
                 self._sizes[name].append(value.size)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         self._writer.close()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         for name, file in self._bins.items():
             file.close()
             sizes = np.array(self._sizes[name], np.int64)
             write_index(self.folder / f"{name}.idx", sizes, id_type(self.schema.forms[name]))
 
     @classmethod
-    def read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
         stored = {name: read_index(folder / f"{name}.bin") for name in schema.forms}
         paths = [folder / "rows" / part_name(i, "parquet") for i in range(part + 1)]
         try:

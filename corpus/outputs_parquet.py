@@ -23,19 +23,21 @@ class Parquet(Output):
 
     name = "parquet"
 
-    def begin(self, parts: int) -> None:
-        super().begin(parts)
+    def _begin(self, parts: int) -> None:
         path = self.folder / part_name(self.part, "parquet")
         self._writer: Any = pq.ParquetWriter(path, self.schema.schema, compression="zstd", write_page_checksum=True)
 
-    def write(self, table: pa.Table) -> None:
+    def _write(self, table: pa.Table) -> None:
         self._writer.write_table(table)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         self._writer.close()
 
+    def _close(self) -> None:
+        """Nothing is left to do."""
+
     @classmethod
-    def read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
         path = folder / part_name(part, "parquet")
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -50,25 +52,24 @@ class HuggingFace(Output):
 
     name = "hf"
 
-    def begin(self, parts: int) -> None:
-        super().begin(parts)
+    def _begin(self, parts: int) -> None:
         self._parts = parts
-        self._file = open(self.folder / _arrow_name(self.part, parts), "wb")  # noqa: SIM115 - closed in `end`
+        self._file = open(self.folder / _arrow_name(self.part, parts), "wb")  # noqa: SIM115 - closed in `_end`
         self._writer: Any = pa.ipc.new_stream(self._file, self.schema.schema)
 
         self._rows = 0
 
-    def write(self, table: pa.Table) -> None:
+    def _write(self, table: pa.Table) -> None:
         self._writer.write_table(table)
         self._rows += table.num_rows
 
-    def end(self) -> None:
+    def _end(self) -> None:
         if not self._rows:  # datasets cannot open a file without any batch
             self._writer.write_batch(pa.RecordBatch.from_pylist([], schema=self.schema.schema))
         self._writer.close()
         self._file.close()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         count = self.part + 1
         if not count:  # datasets wants at least one file
             self.begin(1)
@@ -78,13 +79,13 @@ class HuggingFace(Output):
         mark = hashlib.sha256(b"".join((self.folder / file["filename"]).read_bytes()[-4096:] for file in files)).hexdigest()[
             :16
         ]
-        state = {"_data_files": files, "_fingerprint": mark, "_format_columns": None, "_format_kwargs": {},
+        state: dict[str, Any] = {"_data_files": files, "_fingerprint": mark, "_format_columns": None, "_format_kwargs": {},
                  "_format_type": None, "_output_all_columns": False, "_split": None}  # fmt: skip
         (self.folder / "state.json").write_text(json.dumps(state, indent=2))
         (self.folder / "dataset_info.json").write_text("{}")
 
     @classmethod
-    def read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
         path = folder / _arrow_name(part, parts)
         try:
             with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:

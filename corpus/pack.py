@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from ..core.errors import CorpusError, TokensError
 from .batches import Batch, Record
-from .layout import SequenceLayout, Utterance
+from .layout import Utterance
 from .layouts import LAYOUTS, make_layout
 from .outputs import Output
 from .outputs_json import JsonLines, WebDataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,5 +89,5 @@ def sequence_rows(column: pa.ChunkedArray, form: Form) -> list[Any]:
         raise TokensError("an id is missing")
     flat = inner.to_numpy(zero_copy_only=True)
     places = (rows.offsets.to_numpy() * form.width).tolist()
-    parts = [flat[a:b] for a, b in zip(places, places[1:], strict=False)]
+    parts = [flat[a:b] for a, b in itertools.pairwise(places)]
     return parts if form.width == 1 else [part.reshape(-1, form.width) for part in parts]

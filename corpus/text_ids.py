@@ -21,7 +21,9 @@ __all__ = ["ColumnIds", "NoText", "TextSource", "TokenizerIds", "Words"]
 class TextSource(Protocol):
     """Where the text of rows comes from."""
 
-    needs: Sequence[str]  # columns
+    @property
+    def needs(self) -> Sequence[str]:
+        """Columns."""
 
     def get(self, values: Mapping[str, Any]) -> tuple[np.ndarray, str]:
         """Ids and words of a row, one of which is empty."""

@@ -24,7 +24,7 @@ from token_shards import FACTS, FIELDS, SNAC, like, make_shards  # isort: skip
 
 UNITS = like(frame_rates=["25"], codebook_sizes=[6561])
 KINDS: dict[str, Facts] = {"two": FACTS, "snac": like(**SNAC), "units": UNITS}
-IDS = {"text_ids_column": "ids"}
+IDS: dict[str, Any] = {"text_ids_column": "ids"}
 
 
 def make(folder: Path, kind: str = "two", **options: Any) -> str:
@@ -238,10 +238,8 @@ def test_wrong_options(tmp_path: Path, layout: str, options: dict[str, Any], mes
 
 def test_ids_outside_the_vocabulary_name_the_clip(tmp_path: Path) -> None:
     source = make(tmp_path / "tokens", "units")
+    options = PackOptions(source, str(tmp_path / "out"), "glm-4-voice", parameters={"audio_offset": "7"}, **IDS)
     with pytest.raises(TokensError, match="clip 'clip/00001': text id 11 is outside the vocabulary; expected 0 to 6"):
-        options = PackOptions(
-            source, str(tmp_path / "out"), "glm-4-voice", parameters={"audio_offset": "7"}, text_ids_column="ids"
-        )
         pack(options)
 
 
@@ -299,7 +297,7 @@ def test_lines_that_are_missing(tmp_path: Path) -> None:
     path = tmp_path / "out/part-00000.jsonl"
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:-1]) + "\n")
-    with pytest.raises(TokensError, match="part 0 of '.*' has 16 rows; 17 were packed"):
+    with pytest.raises(TokensError, match=r"part 0 of '.*' has 16 rows; 17 were packed"):
         unpack(str(tmp_path / "out"), str(tmp_path / "back"))
     changed = json.loads(lines[3])
     changed["ids"][0] = 99999
