@@ -43,15 +43,15 @@ class Device:
     @property
     def providers(self) -> list[Any]:
         """For a session; the CPU comes last, for the arithmetic of shapes."""
-        if self.kind == "cpu":
-            return [self.provider]
-        options = {"device_id": str(self.number), **CUDA_OPTIONS} if self.kind == "cuda" else {}
-        return [(self.provider, options), f"CPU{SUFFIX}"]
+        place = {"device_id": str(self.number)}
+        cuda = (f"CUDA{SUFFIX}", {**place, **CUDA_OPTIONS})
+        before = {"cpu": [], "cuda": [cuda], "tensorrt": [(self.provider, place), cuda]}
+        return [*before.get(self.kind, [(self.provider, {})]), f"CPU{SUFFIX}"]
 
     @property
-    def bound(self) -> bool:
-        """Whether arrays have to be brought there and back."""
-        return self.kind in ("cuda", "tensorrt")
+    def memory(self) -> str:
+        """Where arrays lie, as onnxruntime calls it: "cuda", or "cpu" where providers fetch and bring them by themselves."""
+        return "cuda" if self.kind in ("cuda", "tensorrt") else "cpu"
 
 
 def onnxruntime() -> Any:
@@ -105,7 +105,7 @@ class Graph:
     def run(self, feeds: Mapping[str, Any], keep: Collection[str] = ()) -> dict[str, Any]:
         """Outputs by name, as numpy; on a GPU those in `keep` stay there, to be fed again. Raises `ModelError`."""
         try:
-            if self.device.bound:
+            if self.device.memory != "cpu":
                 return self._bound(feeds, keep)
             return dict(zip(self.outputs, self.session.run(list(self.outputs), dict(feeds)), strict=True))
         except Exception as error:
@@ -120,7 +120,7 @@ class Graph:
             else:
                 binding.bind_ortvalue_input(name, value)
         for name in self.outputs:
-            where = ("cuda", self.device.number) if name in keep else ("cpu", 0)
+            where = (self.device.memory, self.device.number) if name in keep else ("cpu", 0)
             binding.bind_output(name, *where)
         self.session.run_with_iobinding(binding)
         values = dict(zip(self.outputs, binding.get_outputs(), strict=True))

@@ -3,10 +3,10 @@
     POST /encode   the bytes of a sound file -> tokens of it, as JSON, or with ?format=safetensors as a tokens file; ?streams=K
     POST /decode   tokens, in either form -> a WAV file of 16 bits
     GET  /info     the model's facts, the limits, and how requests have been batched
-    GET  /health   200 as long as the model answers
+    GET  /health   200 as long as the service answers
 
 Requests that come together are computed together. An error is {"error": one line}: 400 an empty body, 408 too slow a body, 409
-tokens of another model, 413 too large or too long, 415 no sound, 422 tokens or options that do not fit, 501 a model that does not
+tokens of another model, 413 too large or too long, 415 no sound, 422 tokens or options that do not fit, 501 a model that cannot
 decode, 503 too busy, 504 not done in time.
 """
 

@@ -569,6 +569,26 @@ def test_cuda_binds_inputs_and_keeps_the_state_there(folders: dict[str, Path], c
     assert all(binding.devices["codes_0"] == ("cpu", 0) for binding in encoder.bindings)
 
 
+def test_runs_are_bound_as_onnxruntime_has_it(folders: dict[str, Path]) -> None:
+    """The calls of the real library, with the CPU's memory in place of a GPU's: what is kept is fed again as it is."""
+    graph = voxzoo.load(folders["streams"]).parts.graph("encoder_stream")
+    wav, tail = sound(24).samples[None], np.zeros((1, 4), np.float32)
+    first = graph._bound({"wav": wav[:, :12], "tail": tail}, ["next_tail"])
+    assert isinstance(first["next_tail"], onnxruntime.OrtValue)
+    second = graph._bound({"wav": wav[:, 8:20], "tail": first["next_tail"]}, ["next_tail"])
+    codes = [np.concatenate([first[f"codes_{k}"], second[f"codes_{k}"]], 1)[0] for k in range(2)]
+    assert all(np.array_equal(a, b[:4]) for a, b in zip(codes, bundle_files.codes_of(wav[0]), strict=True))
+
+
+def test_tensorrt_falls_back_on_cuda(cuda: type[FakeSession]) -> None:
+    fake = runtime_session.onnxruntime()
+    fake.get_available_providers = lambda: [f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU")]
+    found = runtime_session.device_named("tensorrt:2")
+    (first, one), (second, two), third = found.providers
+    assert (first, second, third) == tuple(f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU"))
+    assert (one["device_id"], two["device_id"], two["use_tf32"], found.memory) == ("2", "2", "0", "cuda")
+
+
 def test_cuda_that_does_not_start_is_no_silent_run_on_the_cpu(
     folders: dict[str, Path], cuda: type[FakeSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
