@@ -14,11 +14,45 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..core.errors import VoxzooError
-from . import analyze, bench, decode, demo, encode, info, models, pack, serve, tokenize, train, unpack, weights
+from . import (
+    analyze,
+    bench,
+    decode,
+    demo,
+    encode,
+    info,
+    merge,
+    models,
+    pack,
+    serve,
+    stats,
+    tokenize,
+    train,
+    unpack,
+    verify,
+    weights,
+)
 
 __all__ = ["main"]
 
-VERBS = (models, info, encode, decode, tokenize, train, weights, bench, analyze, demo, serve, pack, unpack)
+VERBS = (
+    models,
+    info,
+    encode,
+    decode,
+    tokenize,
+    train,
+    weights,
+    bench,
+    analyze,
+    demo,
+    serve,
+    pack,
+    unpack,
+    verify,
+    merge,
+    stats,
+)
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,7 +11,7 @@ from ..codecs.encodec import Encodec24
 from ..core.errors import ExportError
 from ..core.model import Model
 from .plain_seanet import Memory, PlainStack
-from .plan import Plan
+from .plan import Plan, State
 
 __all__ = ["looked_up", "plan"]
 
@@ -35,11 +36,34 @@ class Decode(nn.Module):
     def __init__(self, layers: PlainStack, quantizer: Quantizer) -> None:
         super().__init__()
         self.layers, self.quantizer = layers, quantizer
+        self.streams = len(quantizer.books)
 
     def forward(self, *codes: Tensor) -> Tensor:
         """See the class."""
         latent = looked_up(self.quantizer, codes).transpose(1, 2)
         return self.layers(latent, (codes[0] >= 0).sum(1), Memory())[0][:, 0]
+
+
+class EncodeStream(Encode):
+    """wav (B, T), whole frames; true lengths (B,); whether the stream has begun (B, 1); states -> codes, the last two."""
+
+    def forward(self, wav: Tensor, lengths: Tensor, *states: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """See the class."""
+        memory = Memory(states[1:], states[0])
+        latent, _ = self.layers(wav[:, None], lengths, memory)
+        codes = searched(self.quantizer, latent.transpose(1, 2))
+        return *codes, torch.ones_like(states[0]), *memory.kept
+
+
+class DecodeStream(Decode):
+    """codes, whether the stream has begun (B, 1), states -> wav (B, T), the same again."""
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """See the class."""
+        codes, started, states = values[: self.streams], values[self.streams], values[self.streams + 1 :]
+        memory = Memory(states, started)
+        wav, _ = self.layers(looked_up(self.quantizer, codes).transpose(1, 2), None, memory)
+        return wav[:, 0], torch.ones_like(started), *memory.kept
 
 
 def searched(quantizer: Quantizer, latent: Tensor) -> list[Tensor]:
@@ -64,14 +88,23 @@ def looked_up(quantizer: Quantizer, codes: tuple[Tensor, ...]) -> Tensor:
     return total
 
 
-def plan(model: Model) -> Plan:
+def plan(model: Model, streaming: bool) -> Plan:
     """See `graphs.plan_of`. Raises `ExportError` for the 48 kHz network."""
     if not isinstance(model, Encodec24):
         raise ExportError(
-            f"{model.facts.name} cannot be exported: its encoder works by segments of 1 s whose levels are normalised over their "
+            f"{model.facts.name} cannot be exported: its encoder works by segments of 1 s, normalised over their "
             "whole length, and its decoder adds them up outside the network"
         )
     network, made = model.network, Plan.of(model)
-    made.encoder(Encode(PlainStack(network.encoder.layers), network.quantizer), lengths=True)
-    made.decoder(Decode(PlainStack(network.decoder.layers), network.quantizer))
+    encoder, decoder = PlainStack(network.encoder.layers), PlainStack(network.decoder.layers)
+    made.encoder(Encode(encoder, network.quantizer), lengths=True)
+    made.decoder(Decode(decoder, network.quantizer))
+    first = max(model.settings.kernel_size, model.settings.last_kernel_size)
+    for side, stack, stream in (
+        ("encoder", encoder, EncodeStream(encoder, network.quantizer)),
+        ("decoder", decoder, DecodeStream(decoder, network.quantizer)),
+    ):
+        unit = made.hop if side == "encoder" else 1
+        states = [State([1]), *(State(shape) for shape in stack.states())]
+        made.streams(side, stream, states, {"multiple": unit, "first": first * unit}, lengths=side == "encoder")
     return made

@@ -32,8 +32,8 @@ class Encode(nn.Module):
         net = self.network
         whole = (lengths + net.token - 1) // net.token * net.token
         x = net.stem(self.mel(wav, whole, whole // net.hop), None)
-        x = x + net.embed_positions.weight[: x.shape[1]]
         place = torch.arange(x.shape[1], device=x.device)
+        x = x + net.embed_positions(place)
         stop = (place // net.block + 1) * net.block
         held = (lengths + 2 * net.hop - 1) // (2 * net.hop)
         mask = (place < stop[:, None]) & (place < held[:, None])[:, None]
@@ -45,7 +45,7 @@ class Encode(nn.Module):
         return distance.argmin(2)
 
 
-def plan(model: Model) -> Plan:
+def plan(model: Model, streaming: bool) -> Plan:
     """See `graphs.plan_of`. Raises `ExportError` for levels that run with the clip."""
     tokenizer = cast(Glm4Voice, model)
     if tokenizer.normalisation != "segment":

@@ -47,7 +47,7 @@ def encoded(network: Network, mel: Tensor, frames: Tensor) -> Tensor:
         angle = angles(x.shape[1], encoder.head)[:, None]
         turn = angle.cos(), angle.sin()
     else:
-        x = x + encoder.positional_embedding[: x.shape[1]]
+        x = x + F.embedding(torch.arange(x.shape[1], device=x.device), encoder.positional_embedding)
     for block in encoder.blocks:
         x = passed(cast(Block, block), x, turn, held)
     return x
@@ -79,12 +79,12 @@ def attended(layer: Attention, x: Tensor, shortcut: Tensor, turn: tuple[Tensor, 
     return shortcut + layer.out(y)
 
 
-def plan(model: Model) -> Plan:
+def plan(model: Model, streaming: bool) -> Plan:
     """See `graphs.plan_of`. Windows of long clips are 30 s, with the margins that the model has."""
     tokenizer, made = cast(S3, model), Plan.of(model)
     config = tokenizer.config
     least = max(config["n_fft"] // 2 + 1, config["hop"])
-    made.padding["least"] = least
-    made.encoder(Encode(tokenizer, least), lengths=True, frames=2 * least // made.hop + 11)
+    made.padding = {"multiple": made.hop, "span": 1, "more": 0, "least": -(-least // made.hop) * made.hop}
+    made.encoder(Encode(tokenizer, least), lengths=True, frames=11)
     made.long["encoder"] = {"kind": "whole"}
     return made

@@ -56,7 +56,7 @@ def looked_up(quantizer: Quantizers, codes: tuple[Tensor, ...]) -> Tensor:
     return cast(Tensor, total)
 
 
-def plan(model: Model) -> Plan:
+def plan(model: Model, streaming: bool) -> Plan:
     """See `graphs.plan_of`."""
     codec, made = cast(Snac, model), Plan.of(model)
     made.encoder(Encode(codec.network))

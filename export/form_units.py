@@ -151,7 +151,7 @@ def normalised(wav: Tensor, lengths: Tensor) -> Tensor:
     return about * torch.rsqrt(about.square().sum(1, keepdim=True) / count + EPSILON)
 
 
-def plan(model: Model) -> Plan:
+def plan(model: Model, streaming: bool) -> Plan:
     """See `graphs.plan_of`."""
     network, made = cast(Units, model).network, Plan.of(model)
     made.padding["least"] = network.backbone.span

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from ..core.audio import Audio
 from ..core.errors import ExportError
 from ..core.model import Model
 from .bundle import GraphFile, Manifest
 from .length_law import ratios
 from .plan import Plan
+from .precision import lowered
+from .readme import write_readme
 from .trace import OPSET, write_graph
 
-__all__ = ["export_model", "plan_of"]
+__all__ = ["Options", "check_folder", "export_model", "plan_of"]
 
 # Module of a family -> the one beside this that makes its plan.
 FORMS = {
@@ -35,40 +38,79 @@ FORMS = {
 TOOLS = ("torch", "onnx", "onnxruntime", "onnxscript")
 
 
-def plan_of(model: Model) -> Plan:
-    """The graphs of a model. Raises `ExportError` where there are none, or a part of it makes none."""
+def plan_of(model: Model, streaming: bool = False) -> Plan:
+    """The graphs of a model, with those for streams where asked for, or where long clips cannot do without.
+
+    Raises `ExportError` where there are none, or a part of it makes none.
+    """
     for cls in type(model).__mro__:
         form = FORMS.get(cls.__module__.rpartition(".")[2])
         if form is not None and cls.__module__.startswith(Model.__module__.partition(".")[0]):
-            plan: Plan = import_module(f".{form}", __package__).plan(model)
+            plan: Plan = import_module(f".{form}", __package__).plan(model, streaming)
             return plan
     raise ExportError(f"{model.facts.name} cannot be exported: there is no plain form of its network yet")
 
 
-def export_model(model: Model, folder: Path) -> Manifest:
-    """Write the fp32 bundle of a model into a folder, which is to be new or empty.
+@dataclass(frozen=True)
+class Options:
+    """How a model is exported.
+
+    Attributes:
+        precision: "fp32", "fp16", "bf16" or "int8": see `precision.py`.
+        device: "cpu" or "cuda", what the graphs are meant for.
+        streaming: whether to add graphs that go piece by piece, where a model has them only then.
+        calibration: speech for "int8", with which convolutions are quantised too.
+    """
+
+    precision: str = "fp32"
+    device: str = "cpu"
+    streaming: bool = False
+    calibration: Sequence[Audio] = ()
+
+
+def export_model(
+    model: Model, folder: Path, options: Options | None = None, check: Callable[[Path], None] | None = None
+) -> Manifest:
+    """Write the bundle of a model into a folder, which is to be new or empty.
 
     It is written beside it under another name and then moved, so that it is there whole or not at all.
 
-    Raises `ExportError` for a model or a part that makes no graph, `ModelError` for a folder that is in use.
+    Args:
+        model: on the CPU, in float32.
+        folder: where to.
+        options: by default an fp32 bundle of whole clips.
+        check: called with the folder before it is moved; what it raises is raised, and nothing is kept.
+
+    Raises `ExportError` for a model or a part that makes no graph, and for a folder that is in use.
     """
     check_folder(folder)
+    options = options or Options()
     if model.device.type != "cpu" or model.dtype != torch.float32:
         raise ExportError(f"{model.facts.name} is to be exported from the CPU in float32; load it so")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
-        manifest = write_plan(plan_of(model), Path(made))
-        move(Path(made), folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        made = Path(scratch) / folder.name
+        made.mkdir()
+        manifest = write_plan(plan_of(model, options.streaming), made, options)
+        write_readme(manifest, made, folder.name)
+        if check is not None:
+            check(made)
+        if folder.exists():
+            folder.rmdir()
+        os.rename(made, folder)
     return manifest
 
 
-def write_plan(plan: Plan, folder: Path) -> Manifest:
+def write_plan(plan: Plan, folder: Path, options: Options) -> Manifest:
     """All graphs of a plan and the manifest."""
     files: dict[str, GraphFile] = {}
     for part in plan.parts:
         files |= write_graph(part, folder)
     manifest = manifest_of(plan, files)
     manifest.write(folder)
+    if options.precision != "fp32" or options.device != "cpu":
+        manifest = lowered(manifest, folder, options.precision, options.device, options.calibration)
+        manifest.write(folder)
     return manifest
 
 
@@ -102,17 +144,3 @@ def check_folder(folder: Path) -> None:
     """Raise `ExportError` where a bundle cannot be put."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{str(folder)!r} is in use; name a folder that is new or empty")
-
-
-def move(made: Path, folder: Path) -> None:
-    """Put a finished folder in its place."""
-    if folder.exists():
-        folder.rmdir()
-    os.chmod(made, 0o755)
-    shutil.copytree(made, folder) if made.stat().st_dev != folder.parent.stat().st_dev else os.rename(made, folder)
-    made.mkdir(exist_ok=True)  # which the caller removes
-
-
-def roles(parts: Sequence[str]) -> str:
-    """For messages."""
-    return ", ".join(parts)

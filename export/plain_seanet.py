@@ -29,20 +29,28 @@ class Memory:
     Attributes:
         given: the states that came in; None for a whole clip.
         kept: the states that go out.
-        started: (1,) above 0 where something was pushed before; what lies before the first push is made of it.
+        started: (B, 1), above 0 where something was pushed before.
     """
 
     def __init__(self, given: Iterable[Tensor] | None = None, started: Tensor | None = None) -> None:
         self.given = None if given is None else list(given)
         self.started, self.kept = started, list[Tensor]()
 
-    def before(self, fresh: Tensor, following: Tensor) -> Tensor:
-        """What lies before x: `fresh` at a clip's start, else the state; `following` is the state for what comes after."""
+    def before(self, fresh: Tensor, begins: bool = False) -> Tensor:
+        """What lies before x: `fresh` for a whole clip, else the next state, which begins as zeros.
+
+        begins: whether a stream, too, begins with `fresh`, since that is not zeros.
+        """
         if self.given is None:
             return fresh
         state = self.given[len(self.kept)]
-        self.kept.append(following)
-        return torch.where(cast(Tensor, self.started) > 0, state, fresh)
+        self.kept.append(state)  # until `keep` says what comes in its place
+        return torch.where(cast(Tensor, self.started)[:, :, None] > 0, state, fresh) if begins else state
+
+    def keep(self, following: Tensor) -> None:
+        """The state for what comes after, in place of the one that was last given."""
+        if self.given is not None:
+            self.kept[-1] = following
 
 
 class PlainConv(nn.Module):
@@ -67,15 +75,10 @@ class PlainConv(nn.Module):
 
     def forward(self, x: Tensor, ends: Ends, memory: Memory) -> tuple[Tensor, Ends]:
         """x (B, C, L), L whole strides -> (B, C', L / stride)."""
+        seen = x
         if self.reach:
-            fresh = self._fresh(x, ends)
-            if memory.given is None:
-                seen = torch.cat([fresh, x], 2)
-            else:
-                seen = torch.cat([memory.before(fresh, x[:, :, :0]), x], 2)
-                memory.kept[-1] = seen[:, :, -self.reach :]
-        else:
-            seen = x
+            seen = torch.cat([memory.before(self._fresh(x, ends), self.pad != "constant"), x], 2)
+            memory.keep(seen[:, :, x.shape[2] :])
         if ends is not None and self.reflects:
             seen = self._completed(seen, ends, memory)
         return self.conv(seen), None if ends is None else (ends + self.stride - 1) // self.stride
@@ -103,7 +106,7 @@ class PlainConv(nn.Module):
         mirrored = wider.gather(2, source)
         fresh = ends <= self.stride
         if memory.given is not None:
-            fresh = fresh & (cast(Tensor, memory.started) <= 0)
+            fresh = fresh & (cast(Tensor, memory.started)[:, 0] <= 0)
         mirrored = torch.where(fresh[:, None, None], torch.zeros_like(mirrored), mirrored)
         value = torch.where((place < short[:, None])[:, None], mirrored, wider.gather(2, target))
         return wider.scatter(2, target, value)[:, :, : seen.shape[2]]
@@ -130,7 +133,8 @@ class PlainUpsample(nn.Module):
         if memory.given is None:
             y = self.conv(x)[:, :, : x.shape[2] * self.stride]
         else:
-            seen = torch.cat([memory.before(torch.zeros_like(x[:, :, :1]), x[:, :, -1:]), x], 2)
+            seen = torch.cat([memory.before(x[:, :, :1]), x], 2)
+            memory.keep(x[:, :, x.shape[2] - 1 :])
             y = self.conv(seen)[:, :, self.stride : (x.shape[2] + 1) * self.stride]
         return y, None if ends is None else ends * self.stride
 
@@ -151,11 +155,10 @@ class PlainLSTM(nn.Module):
         """x (B, C, L) -> the same shape."""
         y, start = x.permute(2, 0, 1), x[:, :, :1] * 0
         for i in range(self.layers):
-            at = len(memory.kept)
-            hidden, cell = memory.before(start, start), memory.before(start, start)
+            hidden, cell = memory.before(start), memory.before(start)
             y, hidden, cell = self._run(y, hidden.permute(2, 0, 1), cell.permute(2, 0, 1), i)
             if memory.given is not None:
-                memory.kept[at : at + 2] = [hidden.permute(1, 2, 0), cell.permute(1, 2, 0)]
+                memory.kept[-2:] = [hidden.permute(1, 2, 0), cell.permute(1, 2, 0)]
         return y.permute(1, 2, 0) + x, ends
 
     def _run(self, x: Tensor, hidden: Tensor, cell: Tensor, layer: int) -> tuple[Tensor, Tensor, Tensor]:

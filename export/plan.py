@@ -14,7 +14,7 @@ from ..core.model import Model
 from .length_law import fit_law, fit_padding, ratios
 from .trace import Part, Port, Times
 
-__all__ = ["Cut", "Function", "Plan"]
+__all__ = ["Cut", "Function", "Plan", "State"]
 
 EXAMPLE = 7  # slowest frames of the example: no length that a network has a reason to know
 
@@ -52,6 +52,15 @@ class Cut(nn.Module):
             place = torch.arange(code.shape[1], device=code.device)
             out.append(torch.where(place < frames[:, None], code, -1))
         return tuple(out)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a stream keeps: of each clip a tensor of this shape, at first full of `initial`."""
+
+    shape: Sequence[int]
+    initial: float = 0.0
+    kind: torch.dtype = torch.float32
 
 
 @dataclass
@@ -92,7 +101,9 @@ class Plan:
         unit = self.padding["multiple"]
         size = -(-frames * self.hop // unit) * unit if unit > 1 else frames * self.hop + 13
         wav = 0.1 * torch.randn(2, size)
-        axis = Times(unit, "pieces") if unit > 1 else Times(1, "samples", self.padding.get("least", 1))
+        # torch takes no axis for 1 long, and says so of the frames inside: shorter clips run too, which parity is tested at
+        shortest = self.padding.get("least", 1) + 2 * self.hop
+        axis = Times(unit, "pieces") if unit > 1 else Times(1, "samples", shortest)
         true = torch.tensor([size, size - size // 5])
         ports = [Port("wav", ["batch", axis], wav), Port("lengths", ["batch"], true)]
         streams = self.model.facts.streams
@@ -106,6 +117,35 @@ class Plan:
             value = torch.randint(0, size, (2, EXAMPLE * per))
             ports.append(Port(f"codes_{k}", ["batch", Times(per, "frames") if per > 1 else "frames"], value))
         self.parts.append(Part("decoder", decode, [*ports, *extras], [Port("wav", ["batch", "samples"])]))
+
+    def streams(
+        self, side: str, module: nn.Module, states: Sequence[State], law: Mapping[str, int], *, lengths: bool = False
+    ) -> None:
+        """Add a graph that goes piece by piece: a module of what the whole one takes, then the states -> what it gives, then
+        the next states.
+
+        law: see `GraphFile.stream`. lengths: whether an encoder takes the true lengths of the pieces, before the states.
+        """
+        name, facts, per = f"{side}_stream", self.model.facts, ratios(self.law)
+        first = max(int(law.get("first", 0)), int(law["multiple"]))
+        pushes = -(-first // law["multiple"]) + 2
+        if side == "encoder":
+            axis = Times(law["multiple"], "pieces", 1, int(law.get("ahead", 0)))
+            size = pushes * axis.number + axis.more
+            inputs = [Port("wav", ["batch", axis], 0.1 * torch.randn(2, size))]
+            inputs += [Port("lengths", ["batch"], torch.tensor([size, size]))] if lengths else []
+            outputs = [Port(f"codes_{k}", ["batch", f"frames_{k}"], torch.zeros(0, dtype=torch.int64)) for k in range(len(per))]
+        else:
+            inputs, outputs = [], [Port("wav", ["batch", "samples"])]
+            for k, (size, n) in enumerate(zip(facts.codebook_sizes, per, strict=True)):
+                number = n * law["multiple"] // per[0]
+                value = torch.randint(0, size, (2, number * pushes))
+                inputs.append(Port(f"codes_{k}", ["batch", Times(number, "frames") if number > 1 else "frames"], value))
+        examples = [torch.full((2, *state.shape), state.initial, dtype=state.kind) for state in states]
+        for i, (state, example) in enumerate(zip(states, examples, strict=True)):
+            inputs.append(Port(f"state_{i}", ["batch", *state.shape], example, state.initial))
+            outputs.append(Port(f"next_state_{i}", ["batch", *state.shape], example))
+        self.parts.append(Part(name, module, inputs, outputs, law))
 
     def windows(self, side: str, before: int, after: int) -> None:
         """Long clips go in windows with so many samples of context, in blocks of what the model pads to."""

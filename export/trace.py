@@ -29,11 +29,12 @@ LARGEST = 1_900_000_000  # bytes of weights that go into the graph's own file; p
 
 @dataclass(frozen=True)
 class Times:
-    """An axis of `number` times the length called `name`, which is `least` or more."""
+    """An axis of `number` times the length called `name`, which is `least` or more, and `more`."""
 
     number: int
     name: str
     least: int = 1
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ def _program(part: Part) -> Any:
             return None
         if isinstance(value, Times):
             length = axes.setdefault(value.name, torch.export.Dim(value.name, min=value.least))
-            return value.number * length if value.number > 1 else length
+            whole = value.number * length if value.number > 1 else length
+            return whole + value.more if value.more else whole
         return axes.setdefault(value, torch.export.Dim(value, min=1))
 
     shapes = tuple({i: axis(v) for i, v in enumerate(port.shape) if not isinstance(v, int)} for port in part.inputs)

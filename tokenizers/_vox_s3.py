@@ -175,7 +175,8 @@ class Attention(nn.Module):
         self.register_buffer("turn", torch.stack([angle.cos(), angle.sin()]), persistent=False)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, P block, D), earlier keys and values (B, context block, D), mask (P, keys) -> the same three, without the mask.
+        """x (B, P block, D), earlier keys and values (B, context block, D), mask (P, keys) or (B, P, keys) -> the same three,
+        without the mask.
 
         Keys are turned by their place in the window, not in the clip: so the result is the same wherever the block lies.
         """
@@ -184,7 +185,8 @@ class Attention(nn.Module):
         q = self._heads(self.query(x).unflatten(1, (-1, self.block)))
         k, v = (self._heads(t.unfold(1, size + self.block, self.block).transpose(2, 3)) for t in (keys, values))
         q, k = rotated(q, self.turn[:, size:]), rotated(k, self.turn)
-        allowed = mask.repeat(x.shape[0], 1)[:, None, None].expand(-1, 1, self.block, -1)
+        rows = mask.repeat(x.shape[0], 1) if mask.ndim == 2 else mask.flatten(0, 1)
+        allowed = rows[:, None, None].expand(-1, 1, self.block, -1)
         y = F.scaled_dot_product_attention(q, k, v.to(q.dtype), allowed).transpose(1, 2).reshape(x.shape)
         return self.out(y), keys[:, keys.shape[1] - size :], values[:, values.shape[1] - size :]
 
