@@ -36,23 +36,9 @@ from . import (
 __all__ = ["main"]
 
 VERBS = (
-    models,
-    info,
-    encode,
-    decode,
-    tokenize,
-    train,
-    weights,
-    bench,
-    analyze,
-    demo,
-    serve,
-    pack,
-    unpack,
-    verify,
-    merge,
-    stats,
-)
+    models, info, encode, decode, tokenize, train, weights, bench, analyze, demo,
+    serve, pack, unpack, verify, merge, stats,
+)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
