@@ -6,7 +6,8 @@ import functools
 import io
 import os
 import stat
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from .parts import Part, cut
 from .remote import is_url, open_binary, read_range, size_of
 
 __all__ = ["Clip", "Row", "Span", "printable"]
+
+PAUSES = (0.2, 2.0)  # seconds before packed or remote sound that could not be read is asked for again
 
 
 def printable(text: str) -> str:
@@ -42,10 +45,7 @@ class Span:
 
     def read(self) -> bytes:
         """The bytes. Raises `AudioError` when the file is gone or shorter."""
-        try:
-            data = read_range(self.file, self.offset, self.size)
-        except OSError as error:
-            raise AudioError(f"{self.file!r} cannot be read: {error.strerror or error}") from None
+        data = _patiently(self.file, lambda: read_range(self.file, self.offset, self.size))
         if len(data) < self.size:
             raise AudioError(
                 f"{self.file!r} is truncated: {self.size} bytes were announced at {self.offset}, {len(data)} are there"
@@ -111,13 +111,25 @@ class Clip:
 
 
 def _fetch(url: str) -> bytes:
-    try:
+    def fetch() -> bytes:
         with open_binary(url) as file:
             return file.read()
-    except OSError as error:
-        raise AudioError(f"{url!r} cannot be read: {error.strerror or error}") from None
-    except CorpusError as error:
-        raise AudioError(str(error)) from None
+
+    return _patiently(url, fetch)
+
+
+def _patiently(name: str, read: Callable[[], bytes]) -> bytes:
+    """What `read` gives, asked again after a pause where storage fails. Raises `AudioError` when it fails for good."""
+    for pause in (*PAUSES, None):
+        try:
+            return read()
+        except CorpusError as error:
+            raise AudioError(str(error)) from None
+        except OSError as error:
+            if pause is None or isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError):
+                raise AudioError(f"{name!r} cannot be read: {error.strerror or error}") from None
+            time.sleep(pause)
+    raise AssertionError
 
 
 _fetch_kept = functools.lru_cache(2)(_fetch)  # neighbouring parts are mostly of one recording

@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from .clips import Clip, Span
 from .remote import folder_of, is_url, open_binary, size_of
@@ -96,7 +96,7 @@ def members(file: str) -> Iterator[tuple[str, bytes | Span]]:
     Raises `tarfile.TarError`, `EOFError` or `OSError` when it is damaged.
     """
     plain = file.lower().endswith(".tar") and not file.startswith(PIPE)
-    with _opened(file) as raw, tarfile.open(fileobj=raw, mode="r:" if plain else "r|*") as tar:
+    with _opened(file) as raw, tarfile.open(fileobj=raw, mode="r:" if plain else "r|*", tarinfo=_Header) as tar:
         while (member := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep all of them
             name = member.name
@@ -107,6 +107,19 @@ def members(file: str) -> Iterator[tuple[str, bytes | Span]]:
             else:
                 content = tar.extractfile(member)
                 yield name, content.read() if content else b""
+
+
+class _Header(tarfile.TarInfo):
+    """Headers of members; `tarfile` alone takes a damaged one, or none at all, for the end of the tar."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.InvalidHeaderError as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(f"the next header is damaged: {error}") from None
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("it ends there, without the mark of an end") from None
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from voxzoo.corpus.shards import open_dataset
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Two models of different rates and windows."""
     made = []
-    for name, seed in (("encodec-24k", 0), ("mimi", 1)):
+    for name, seed in (("encodec-24k", 0), ("ticodec", 1)):
         item, folder = voxzoo.entry(name), tmp_path_factory.mktemp("models") / name
         model = random_model(item, {**item.config, **item.tiny}, seed=seed)
         save_folder(folder, name, model.config, model.network.state_dict())
@@ -69,7 +69,7 @@ def test_each_has_the_shards_of_a_run_of_its_own(
     assert tree(tmp_path / "both") == tree(tmp_path / "alone")
     assert read[0] == 10
     assert [(s.clips, s.rejected, s.shards) for s in summaries] == [(9, 1, 3)] * 2
-    assert len(open_dataset(tmp_path / "both/mimi")) == 9
+    assert len(open_dataset(tmp_path / "both/ticodec")) == 9
 
 
 def test_what_one_model_has_is_not_made_again(
@@ -78,7 +78,7 @@ def test_what_one_model_has_is_not_made_again(
     asked = options(corpus, tmp_path / "out", models)
     tokenize_all(asked)
     whole = tree(tmp_path / "out")
-    (tmp_path / "out/mimi/part-00001.parquet").unlink()
+    (tmp_path / "out/ticodec/part-00001.parquet").unlink()
     (tmp_path / "out/encodec-24k/part-00002.parquet").unlink()
     made, real = [], engine.Shard.finish
 
@@ -89,12 +89,12 @@ def test_what_one_model_has_is_not_made_again(
     monkeypatch.setattr(engine.Shard, "finish", told)
     tokenize_all(replace(asked, workers=1))
     assert tree(tmp_path / "out") == whole
-    assert made == [("mimi", 1), ("encodec-24k", 2)]
+    assert made == [("ticodec", 1), ("encodec-24k", 2)]
 
 
 def test_one_model_can_go_on_alone(corpus: str, models: list[str], tmp_path: Path) -> None:
     tokenize_all(options(corpus, tmp_path / "out", models))
-    summary = tokenize(options(corpus, tmp_path / "out/mimi", [models[1]]))
+    summary = tokenize(options(corpus, tmp_path / "out/ticodec", [models[1]]))
     assert summary.resumed_clips == 10
 
 
@@ -124,7 +124,7 @@ def test_the_verb_and_its_profile(corpus: str, models: list[str], tmp_path: Path
     assert main([*command, "--profile", "--json"]) == 3
     out, err = capsys.readouterr()
     first, second = json.loads(out)
-    assert (first["output"], second["output"]) == (f"{tmp_path}/out/encodec-24k", f"{tmp_path}/out/mimi")
+    assert (first["output"], second["output"]) == (f"{tmp_path}/out/encodec-24k", f"{tmp_path}/out/ticodec")
     assert {"read", "decode", "resample", "model", "write"} <= set(first["profile"])
     assert all(seconds >= 0 for seconds in first["profile"].values())
     assert first["profile"]["model"] <= first["elapsed"]
