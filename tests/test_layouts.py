@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,9 @@ from voxzoo import CorpusError, Facts, TokensError
 from voxzoo.corpus.layout import SequenceLayout, Utterance
 from voxzoo.corpus.layouts import LAYOUTS, layout_from, layout_names, make_layout
 
-
-def facts(sizes: tuple[int, ...], rates: tuple[Fraction | int, ...]) -> Facts:
-    return Facts(
-        name="toy", kind="acoustic", sample_rate=16000, frame_rates=tuple(Fraction(rate) for rate in rates),
-        codebook_sizes=sizes, causal=True, latency=0.0, params=1, code_licence="", weights_licence="", source="", paper="",
-    )  # fmt: skip
+from layout_facts import SPIRIT, STEP, equal, facts, tree  # isort: skip
 
 
-def tree(streams: int) -> Facts:
-    return facts((4096,) * streams, tuple(Fraction(375, 32) * 2**k for k in range(streams)))
-
-
-def equal(streams: int, size: int = 1024, rate: int = 25) -> Facts:
-    return facts((size,) * streams, (rate,) * streams)
-
-
-STEP = facts((1024, 4096), (Fraction(50, 3), 25))
-SPIRIT = facts((501, 64, 100), (25, Fraction(25, 2), 1))
 CASES: list[tuple[str, Facts, dict[str, Any]]] = [
     ("flat", equal(1), {}), ("flat", equal(4), {"offset": 7}), ("flat", equal(3), {"stride": 0}),
     ("parallel", equal(4), {}), ("parallel", equal(4), {"first": True}), ("delay", equal(4), {}),

@@ -11,7 +11,7 @@ from voxzoo.corpus.layout_turns import take_turns
 from voxzoo.corpus.layouts import make_layout
 from voxzoo.tokenizers._step_audio_ids import interleave
 
-from test_layouts import SPIRIT, STEP, equal, tree  # isort: skip
+from layout_facts import SPIRIT, STEP, equal, tree  # isort: skip
 
 
 def ids(*values: int) -> np.ndarray:
