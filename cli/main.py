@@ -20,6 +20,7 @@ from . import (
     decode,
     demo,
     encode,
+    export,
     info,
     merge,
     models,
@@ -36,7 +37,7 @@ from . import (
 __all__ = ["main"]
 
 VERBS = (
-    models, info, encode, decode, tokenize, train, weights, bench, analyze, demo,
+    models, info, encode, decode, tokenize, train, weights, bench, analyze, demo, export,
     serve, pack, unpack, verify, merge, stats,
 )  # fmt: skip
 

@@ -9,7 +9,8 @@ A model's own length law is code; a bundle states it as one of these:
                                                            n = min(s, T - start) samples, which makes ceil(n / h) frames
 
 and the padding as {"multiple": m, "span": s, "more": r, "least": l}: to m (max(0, T - s) // m + 1) + r samples, which for
-s = 1 and r = 0 is the next multiple of m, and to l at least. `fit_law` and `fit_padding` find them from the code, and check them at many lengths.
+s = 1 and r = 0 is the next multiple of m, and to l at least. `fit_law` and `fit_padding` find them from the code, and check
+them at many lengths.
 
 Letters: T samples of a clip, K streams, N_k frames of stream k.
 """
