@@ -129,7 +129,11 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
 def _check_fit(name: str, file: GraphFile, graph: Graph) -> None:
     """Raise `ModelError` unless the graph takes and gives what the manifest says."""
-    for what, said, found in (("input", file.inputs, graph.inputs), ("output", file.outputs, graph.outputs)):
+    after = [{**state, "name": f"next_{state['name']}"} for state in file.states]
+    for what, said, found in (
+        ("input", [*file.inputs, *file.states], graph.inputs),
+        ("output", [*file.outputs, *after], graph.outputs),
+    ):
         wanted = {one["name"]: (one["type"], one["shape"]) for one in said}
         if set(wanted) != set(found):
             raise ModelError(

@@ -30,10 +30,11 @@ class _States:
         self.values: dict[str, Any] = {state["name"]: _initial(state) for state in file.states}
 
     def run(self, feeds: dict[str, Any]) -> dict[str, Any]:
-        """The outputs that are no states; those are kept."""
+        """The outputs that are no states; those are kept. What the graph does not take of the feeds is left out."""
         self.begun = True
         keep = [f"next_{name}" for name in self.values]
-        out = self.graph.run({**feeds, **self.values}, keep)
+        given = {**feeds, **self.values}
+        out = self.graph.run({name: given[name] for name in self.graph.inputs}, keep)
         self.values = {name: out.pop(f"next_{name}") for name in self.values}
         return out
 
@@ -50,21 +51,24 @@ class StateEncoder:
     def push(self, wav: np.ndarray) -> Coded:
         """The frames of all whole steps."""
         self.wav = np.concatenate([self.wav, wav], 1)
-        return self._take()
+        return self._take(self.wav.shape[1])
 
     def finish(self) -> Coded:
         """The last step is completed with zeros, as offline."""
-        missing = -self.wav.shape[1] % self.states.multiple
+        true = self.wav.shape[1]
+        missing = -true % self.states.multiple
         if not self.states.begun:
-            missing = max(missing, self.states.first - self.wav.shape[1])
+            missing = max(missing, self.states.first - true)
         self.wav = np.pad(self.wav, ((0, 0), (0, missing + self.ahead)))
-        return self._take()
+        return self._take(true)
 
-    def _take(self) -> Coded:
+    def _take(self, true: int) -> Coded:
+        """Run all whole steps, of which so many samples are the clip's own."""
         ready = max(0, self.wav.shape[1] - self.ahead) // self.states.multiple * self.states.multiple
         if ready < (1 if self.states.begun else self.states.first):
             return Coded.none(self.streams)
-        made = Coded.of(self.states.run({"wav": self.wav[:, : ready + self.ahead]}), self.streams)
+        given = {"wav": self.wav[:, : ready + self.ahead], "lengths": np.array([min(true, ready + self.ahead)], np.int64)}
+        made = Coded.of(self.states.run(given), self.streams)
         self.wav = self.wav[:, ready:].copy()
         return made
 

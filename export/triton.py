@@ -5,7 +5,7 @@
 
 Whole clips are batched dynamically. Triton batches requests of one shape: where the bundle's batching is "pad", clients fill up
 `wav` with zeros to a common length and tell the true one in `lengths`. A stream is a sequence (`sequence_start`, then
-`sequence_end`) whose state Triton keeps, zero at its start. What a client has to know beside shapes (sample rate, hop,
+`sequence_end`) whose state Triton keeps. What a client has to know beside shapes (sample rate, hop,
 fingerprint, how a stream begins and ends) is in each config's `parameters`.
 
 `config.pbtxt` is protobuf text of `inference.ModelConfig` (model_config.proto of triton-inference-server/common).
@@ -19,6 +19,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..core.errors import ModelError
 from .bundle import GraphFile, Manifest
@@ -77,6 +79,7 @@ def write_repository(
         shutil.copyfile(bundle / name, folder / "1" / "model.onnx")
         for other in data:
             shutil.copyfile(bundle / other, folder / "1" / other)
+        _write_states(folder, graphs[name].states)
         (folder / "config.pbtxt").write_text(configs[name], encoding="utf-8")
     return list(folders.values())
 
@@ -144,12 +147,24 @@ def _state(state: Mapping[str, Any]) -> dict[str, Value]:
     dims = _dims(state)
     if not dims:
         raise ModelError(f"the state {state['name']!r} has no axis but the batch; Triton keeps no single numbers")
-    if state.get("initial", 0) != 0:
-        raise ModelError(f"the state {state['name']!r} begins with {state['initial']}; Triton begins with zeros")
-    first = [max(0, size) for size in dims]  # nothing yet along an axis that grows
-    start = {"data_type": _type(state), "dims": first, "zero_data": True, "name": "zero"}
+    source = {"zero_data": True} if not state.get("initial", 0) else {"data_file": state["name"]}
+    start = {"data_type": _type(state), "dims": _first(state), **source, "name": state["name"]}
     return {"input_name": state["name"], "output_name": f"next_{state['name']}", "data_type": _type(state), "dims": dims,
             "initial_state": [start]}  # fmt: skip
+
+
+def _first(state: Mapping[str, Any]) -> list[int]:
+    """Its shape at the start, without the batch: nothing yet along an axis that grows."""
+    return [max(0, size) for size in _dims(state)]
+
+
+def _write_states(folder: Path, states: Iterable[Mapping[str, Any]]) -> None:
+    """What states begin with, where it is not zero."""
+    for state in states:
+        if state.get("initial", 0):
+            (folder / "initial_state").mkdir(exist_ok=True)
+            values = np.full(_first(state), state["initial"], state["type"])
+            (folder / "initial_state" / state["name"]).write_bytes(values.tobytes())
 
 
 def _cuda() -> dict[str, Value]:

@@ -85,7 +85,7 @@ def _file(path: Path, role: str, model: onnx.ModelProto, states: list[Any], stre
         for value in values:
             axes = [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
             found.append({"name": value.name, "type": kinds[value.type.tensor_type.elem_type], "shape": axes})
-        return found
+        return [one for one in found if one["name"].removeprefix("next_") not in {state["name"] for state in states}]
 
     return GraphFile(
         sha256_of(path), path.stat().st_size, role, told(model.graph.input), told(model.graph.output), states, stream

@@ -145,13 +145,26 @@ def test_lengths_are_one_number_a_request_and_states_that_grow_share_no_batch(tm
     assert state["initial_state"][0]["dims"] == [8, 0, 64]
 
 
+def test_a_state_that_does_not_begin_with_zeros_is_a_file(tmp_path: Path) -> None:
+    bundle = bundle_files.make(tmp_path / "bundle", streaming=True)
+    manifest = Manifest.read(bundle)
+    quiet = {"name": "tail", "type": "float32", "shape": ["batch", 4], "initial": -1e30}
+    file = dataclasses.replace(manifest.files["encoder_stream.onnx"], states=[quiet])
+    dataclasses.replace(manifest, files={**manifest.files, "encoder_stream.onnx": file}).write(bundle)
+    write_repository(bundle, tmp_path / "out")
+    folder = tmp_path / "out" / "by-hand_encoder_stream"
+    (state,) = parsed((folder / "config.pbtxt").read_text())["sequence_batching"][0]["state"]
+    assert state["initial_state"][0]["data_file"] == ["tail"]
+    values = np.frombuffer((folder / "initial_state" / "tail").read_bytes(), np.float32)
+    assert np.array_equal(values, np.full(4, -1e30, np.float32))
+
+
 def test_what_triton_cannot_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     bundle, out = bundle_files.make(tmp_path / "bundle", streaming=True), tmp_path / "out"
     manifest = Manifest.read(bundle)
     for state, message in (
         ({"name": "tail", "type": "float32", "shape": [1, 4]}, "does not begin with the batch"),
         ({"name": "tail", "type": "float32", "shape": ["batch"]}, "no single numbers"),
-        ({"name": "tail", "type": "float32", "shape": ["batch", 4], "initial": 1}, "begins with 1"),
         ({"name": "tail", "type": "bfloat16", "shape": ["batch", 4]}, "no name in Triton"),
     ):
         file = dataclasses.replace(manifest.files["encoder_stream.onnx"], states=[state])
