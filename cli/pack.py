@@ -70,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(dataclasses.asdict(done))
     else:
+        ids = f", ids below {done.vocabulary}" if done.vocabulary else ""
         lacking = f", {done.without_text} without text" if done.without_text else ""
         print(
             f"{done.output}: {done.clips} clips{lacking} as {done.layout}, {done.steps} steps, at most {done.longest} in a "
-            f"clip, ids below {done.vocabulary} ({done.form})"
+            f"clip{ids} ({done.form})"
         )
     return 0

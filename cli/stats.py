@@ -50,8 +50,11 @@ def _print(path: str, found: Mapping[str, Any]) -> None:
     ends = [*(f"{edge:g}" for edge in lengths["edges"]), ""]
     most = max(lengths["counts"])
     rows = [["s", "clips", ""]]
-    for (a, b), count in zip(itertools.pairwise(ends), lengths["counts"], strict=True):
-        rows.append([f"{a}-{b}" if b else f"{a}+", str(count), "#" * round(WIDTH * count / most)])
+    filled = [i for i, count in enumerate(lengths["counts"]) if count]
+    for i, (a, b) in enumerate(itertools.pairwise(ends)):
+        count = lengths["counts"][i]
+        if filled[0] <= i <= filled[-1]:
+            rows.append([f"{a}-{b}" if b else f"{a}+", str(count), "#" * round(WIDTH * count / most)])
     print(table(rows, right=[0, 1]), end="\n\n")
     head = ["stream", "codebook", "codes", "used", "bits", "perplexity"]
     streams = [

@@ -71,7 +71,10 @@ class PackOptions:
 
 @dataclass
 class Packing:
-    """What was packed: `steps` of the first sequence (characters, where it is text), `longest` the most of a clip."""
+    """What was packed: `steps` of the first sequence (characters, where it is text), `longest` the most of a clip.
+
+    Its ids are below `vocabulary`, which is 0 where it is text.
+    """
 
     output: str
     layout: str
@@ -143,7 +146,7 @@ class _Packer:
             self.text = Words(self._column(options.text_column))
         self.schema = PackedSchema(reader._schema, self.layout.sequences)
         self.output = FORMS[options.form](folder, self.schema)
-        high = max(form.high for form in self.layout.sequences.values())
+        high = next(iter(self.layout.sequences.values())).high
         self.result = Packing(options.output, self.layout.name, options.form, high)
         self._check_other()
 

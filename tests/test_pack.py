@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import voxzoo
 from voxzoo import CorpusError, Facts, TokensError, VoxzooError
 from voxzoo.cli import pack as verb
 from voxzoo.cli.main import main
+from voxzoo.corpus.engine import Options, tokenize
 from voxzoo.corpus.layouts import layout_names
 from voxzoo.corpus.pack import FORMS, PackOptions, pack
 from voxzoo.corpus.unpack import open_packed, unpack
@@ -304,6 +306,22 @@ def test_lines_that_are_missing(tmp_path: Path) -> None:
     path.write_text("\n".join([*lines[:3], json.dumps(changed), *lines[4:]]) + "\n")
     with pytest.raises(TokensError, match="clip 'clip/00003': code of stream 0 99999 is outside the vocabulary"):
         unpack(str(tmp_path / "out"), str(tmp_path / "back"))
+
+
+@pytest.mark.slow  # models
+@pytest.mark.parametrize(
+    ("model", "layout", "form"), [("vox-rvq-16k", "delay", "megatron"), ("vox-snac-16k", "mini-omni", "webdataset")]
+)
+def test_speech_sounds_the_same_afterwards(tmp_path: Path, model: str, layout: str, form: str) -> None:
+    speech = Path(str(voxzoo.__file__)).parent / "bundled/demo"
+    tokenize(Options(source=str(speech), model=model, output=str(tmp_path / "tokens"), workers=0, quiet=True))
+    pack(PackOptions(str(tmp_path / "tokens"), str(tmp_path / "out"), layout, form, no_text=True))
+    unpack(str(tmp_path / "out"), str(tmp_path / "back"))
+    codec = voxzoo.load(model)
+    before, after = voxzoo.open(tmp_path / "tokens"), voxzoo.open(tmp_path / "back")
+    assert len(before) == len(after) > 0
+    for one, other in zip(before, after, strict=True):
+        assert np.array_equal(codec.decode(one.tokens()).samples, codec.decode(other.tokens()).samples)
 
 
 # ---------------------------------------------------------------------- the verbs
