@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from typing import Any
 
@@ -54,14 +55,14 @@ def run(args: argparse.Namespace) -> int:
         service(model, limits), host=args.host, port=args.port, log_level="warning", ws="none", timeout_graceful_shutdown=5,
         limit_concurrency=2 * args.max_waiting,
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     try:
-        listening = config.bind_socket()
-    except SystemExit:  # uvicorn has told why, and leaves so
-        raise VoxzooError(f"cannot listen at {args.host} port {args.port}; is another server there?") from None
-    with listening:
-        listening.listen(2048)  # who connects before the server has started waits
+        listening = socket.create_server((args.host, args.port), family=family, backlog=2048)
+    except OSError as error:
+        reason = error.strerror or error
+        raise VoxzooError(f"cannot listen at {args.host} port {args.port}: {reason}; is another server there?") from None
+    with listening:  # who connects before the server has started waits
         host, port = listening.getsockname()[:2]
         print(f"voxzoo: {model.facts.name} at http://{host}:{port}", file=sys.stderr, flush=True)
-        server.run([listening])
+        uvicorn.Server(config).run([listening])
     return 0

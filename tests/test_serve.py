@@ -6,7 +6,11 @@ import asyncio
 import http.client
 import io
 import json
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +32,7 @@ uvicorn = pytest.importorskip("uvicorn")
 
 import bundle_files  # noqa: E402
 
+from voxzoo.cli.main import main  # noqa: E402
 from voxzoo.export.runtime import BundleModel  # noqa: E402
 from voxzoo.export.serve import Limits, service  # noqa: E402
 from voxzoo.export.serve_batching import Batcher, Busy  # noqa: E402
@@ -265,3 +270,33 @@ def test_one_bad_item_does_not_spoil_its_batch() -> None:
 def test_limits_are_checked() -> None:
     with pytest.raises(voxzoo.ModelError, match="batch=0"):
         Limits(batch=0)
+
+
+# ------------------------------------------------------------------ the verb
+def test_the_verb_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    folder = bundle_files.make(tmp_path / "bundle")
+    line = [sys.executable, "-m", "voxzoo.cli.main", "serve", str(folder), "--port", "0", "--max-seconds", "1"]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        found = re.fullmatch(r"voxzoo: by-hand at http://127\.0\.0\.1:(\d+)\n", told)
+        assert found, told
+        connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=20)
+        connection.request("POST", "/encode", wav(clip(1.1)))
+        assert connection.getresponse().status == 413
+        connection.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) in (0, 130)
+
+
+def test_what_cannot_be_served_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(bundle_files.make(tmp_path / "bundle"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for options, words in (
+            ([folder, "--port", "70000"], "expected 0 to 65535"),
+            ([folder, "--port", str(taken.getsockname()[1])], "is another server there?"),
+            ([folder, "--batch", "0"], "batch=0"),
+            ([folder, "--device", "cuda"], "onnxruntime has cpu"),
+        ):
+            assert main(["serve", *options]) == 2
+            assert words in capsys.readouterr().err
