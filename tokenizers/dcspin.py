@@ -2,8 +2,8 @@
 
 Chang et al. 2024, "DC-Spin: A Speaker-invariant Speech Tokenizer for Spoken Language Models", arXiv:2410.24177, for which
 neither code nor weights are published; after Spin, Chang, Liu and Glass 2023, arXiv:2305.11072. The frames of an encoder are
-clustered so that a clip and the same clip in another voice get the same codeword. A large auxiliary codebook shapes the encoder,
-a small primary one makes the tokens; only the second is here, for only it is used once training is over.
+clustered so that a clip and the same clip in another voice get the same codeword. A large auxiliary codebook shapes the
+encoder, a small primary one makes the tokens; only the second is here, for only it is used once training is over.
 
 Two forms: `VoxDCSpin` is our own small streaming encoder, in blocks of bounded context, for which streaming equals offline;
 `DCSpinUnits` is any backbone of `units` (HuBERT, WavLM, ...), trained by `voxzoo train dcspin`. Both stream in chunks of other

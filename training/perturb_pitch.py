@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 HOP = 0.01  # seconds
@@ -26,6 +27,7 @@ FAR = 0.3  # what an octave from the clip's median costs, growing with the squar
 FINE = 4  # steps of a lag between two samples
 UNVOICED = 125.0  # Hz: how often marks are set where there is no voice
 TAPS = 32  # at which a period's energy is looked at
+AROUND = 9  # marks that are centred together
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def track(wav: Tensor, rate: float, frames: int) -> Pitch:
     size, hop = round(WINDOW * rate), round(HOP * rate)
     before = (size - hop) // 2
     room = max(0, (frames - 1) * hop + size - before - wav.shape[1])
-    cut = torch.nn.functional.pad(wav, (before, room)).unfold(1, size, hop)[:, :frames]
+    cut = F.pad(wav, (before, room)).unfold(1, size, hop)[:, :frames]
     window, lags, own = _tables(size, rate, wav.device)
     found = _correlation((cut - cut.mean(2, keepdim=True)) * window, lags) / own
     loud = cut.abs().amax(2)
@@ -129,5 +131,7 @@ def centred(times: Tensor, period: Tensor, voiced: Tensor, energy: Tensor, ratio
     at = ((times[..., None] + place * period[..., None]) / ratio).round().long().clamp(0, energy.shape[1] - 1)
     weighed = energy.gather(1, at.flatten(1)).view_as(at) * (1 + torch.cos(math.pi * place))
     turn = 2 * math.pi * place
-    angle = torch.atan2((weighed * turn.sin()).sum(2), (weighed * turn.cos()).sum(2))
+    both = torch.stack([(weighed * turn.cos()).sum(2), (weighed * turn.sin()).sum(2)], 1)
+    both = F.avg_pool1d(both * voiced[:, None], AROUND, 1, AROUND // 2)  # a mark by itself would jitter
+    angle = torch.atan2(both[:, 1], both[:, 0])
     return times + torch.where(voiced, angle * period / (2 * math.pi), 0.0)

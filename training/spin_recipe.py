@@ -45,12 +45,14 @@ class MaskedStage(Stage):
         clusters: of cepstra.
         span: frames hidden at once.
         begin: chance of a frame to begin a span.
+        seen: weight of naming the frames that are not hidden, from which short trainings learn the more.
     """
 
     targets: str = "cepstra"
     clusters: int = 200
     span: int = 10
-    begin: float = 0.08
+    begin: float = 0.06
+    seen: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,10 @@ RECIPES = {
     "vox-dcspin-16k": SpinRecipe(
         "vox-dcspin-16k",
         (
-            MaskedStage("cepstra", 0.16, 1.5e-3),
-            SpinStage("first", 0.08, 1e-3, codebooks=(256,), frozen=0, beside=False, noise=NOISE),
-            MaskedStage("codes", 0.18, 1e-3, targets="codes"),
-            PhonesStage("phones", 0.3, 1e-3),
+            MaskedStage("cepstra", 0.14, 1.5e-3),
+            SpinStage("first", 0.07, 1e-3, codebooks=(256,), frozen=0, beside=False, noise=NOISE),
+            MaskedStage("codes", 0.15, 1e-3, targets="codes"),
+            PhonesStage("phones", 0.36, 1e-3),
             SpinStage("spin", 0.28, 1e-3, noise=NOISE),
         ),
     ),

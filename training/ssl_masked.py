@@ -35,27 +35,32 @@ class MaskedRun(StageRun):
         return {"classes": nn.Linear(self.encoder.dim, self.classes)}
 
     def losses(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross entropy where sound is hidden."""
+        """Cross entropy where sound is hidden, and where it is not."""
         wav = self.speech.augmenter.waves(batch.wav, batch.level, self.stage.noise, rng)
-        loss, right, weight = self._predicted(batch, wav)
-        total = (loss * weight).sum() / weight.sum().clamp(min=1)
-        return total, {"masked": total, "wrong": 1 - (right * weight).sum() / weight.sum().clamp(min=1)}
+        loss, right, hidden, seen = self._predicted(batch, wav)
+        terms = {
+            "masked": (loss * hidden).sum() / hidden.sum().clamp(min=1),
+            "seen": (loss * seen).sum() / seen.sum().clamp(min=1),
+        }
+        total = terms["masked"] + self.stage.seen * terms["seen"]
+        return total, {**terms, "wrong": 1 - (right * hidden).sum() / hidden.sum().clamp(min=1)}
 
     def scores(self, batch: Batch, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
         """The same of clean sound."""
-        loss, right, weight = self._predicted(batch, batch.wav)
-        count = float(weight.sum())
-        return {"masked": (float((loss * weight).sum()), count), "wrong": (count - float((right * weight).sum()), count)}
+        loss, right, hidden, _ = self._predicted(batch, batch.wav)
+        count = float(hidden.sum())
+        return {"masked": (float((loss * hidden).sum()), count), "wrong": (count - float((right * hidden).sum()), count)}
 
-    def _predicted(self, batch: Batch, wav: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _predicted(self, batch: Batch, wav: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of every frame the loss, whether it is named rightly, and whether it was hidden or seen."""
         hidden = spans((len(wav), self.encoder.frames_of(wav)), self.stage.begin, self.stage.span, wav.device)
         x = self.encoded(wav, hidden)
         with self.cast():
             logits = self.model["classes"](x)
         wanted = self.targets.rows(self.speech.store, batch.clips, x.shape[1])
-        weight = (hidden & self.valid_frames(batch, x.shape[1])).float()
-        loss = F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), reduction="none").view_as(weight)
-        return loss, (logits.argmax(2) == wanted).float(), weight
+        valid = self.valid_frames(batch, x.shape[1])
+        loss = F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
+        return loss, (logits.argmax(2) == wanted).float(), (hidden & valid).float(), (valid & ~hidden).float()
 
 
 def spans(shape: tuple[int, int], begin: float, span: int, device: torch.device) -> Tensor:

@@ -154,9 +154,16 @@ class StageRun(ABC):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Figures of held-out speakers, for so much sound as `valid_samples` says."""
+        """Figures of held-out speakers, for so much sound as `valid_samples` says; steps draw as if it had not been."""
         self.check()
-        self.model.eval()
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if "cuda" in self.device else []):
+            torch.manual_seed(self.seed)
+            self.model.eval()
+            found = self._validated()
+            self.model.train()
+        return found
+
+    def _validated(self) -> dict[str, float]:
         sums: dict[str, list[float]] = {}
         seen, wanted = 0, min(self.valid_samples, int(self.speech.store.lengths[self.speech.valid].sum()))
         for number, clips in enumerate(batches(self.speech.store.lengths, self.speech.valid, self.samples, self.seed + 1)):
@@ -168,7 +175,6 @@ class StageRun(ABC):
             seen += int(batch.lengths.sum())
             if seen >= wanted:
                 break
-        self.model.train()
         return {name: value / max(count, 1e-9) for name, (value, count) in sums.items()} | self.summary()
 
     def summary(self) -> dict[str, float]:
