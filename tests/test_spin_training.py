@@ -350,7 +350,9 @@ def test_what_a_later_stage_would_stumble_over_is_said_at_once(home: Path, tmp_p
         train(RECIPE, [empty], tmp_path / "e", **told)
 
 
-@pytest.mark.parametrize(("change", "said"), [({"seed": 1}, "seed"), ({"batch": 3.0}, "samples"), ({"precision": "bf16"}, "precision")])
+@pytest.mark.parametrize(
+    ("change", "said"), [({"seed": 1}, "seed"), ({"batch": 3.0}, "samples"), ({"precision": "bf16"}, "precision")]
+)
 def test_a_run_of_other_settings_is_not_gone_on_with(home: Path, tmp_path: Path, change: dict[str, Any], said: str) -> None:
     told: dict[str, Any] = {"config": TINY, "precision": "fp32", "cache": home / "cache", "max_steps": 10}
     train(RECIPE, [home / "manifest.jsonl"], tmp_path, stop=1, **told)
@@ -411,7 +413,9 @@ def test_settings_reach_the_trainer(home: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(spin_train, "train", fake)
     manifest = str(home / "manifest.jsonl")
-    command = f"train vox-dcspin-16k --data {manifest} -o run --stages phones spin --codebooks single --minutes 5 --noise {manifest}"
+    command = (
+        f"train vox-dcspin-16k --data {manifest} -o run --stages phones spin --codebooks single --minutes 5 --noise {manifest}"
+    )
     assert main(command.split()) == 0
     (recipe, *_), told = seen[0]
     assert [stage.name for stage in recipe.stages] == ["phones", "spin"]

@@ -70,6 +70,7 @@ class StageRun(ABC):
         self.device, self.seed, self.precision = device, seed, pick_precision(precision, device)
         self.encoder = encoder
         self.model = nn.ModuleDict({"encoder": encoder, **self.parts()}).to(device)
+        self.model.zero_grad(set_to_none=True)  # a stage before may have left gradients in layers that no longer learn
         groups = parameter_groups(self.model, stage.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=BETAS, fused=True)
         self.step, self.minutes, self.waited = 0, 0.0, 0.0
