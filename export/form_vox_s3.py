@@ -1,15 +1,19 @@
-"""The graph of `vox-s3-16k` and its kin: the network as it is, for whole clips and for streams."""
+"""The graphs of `vox-s3-16k` and `vox-dcspin-16k`, which share an encoder: the network as it is, whole clips and streams."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ..core.model import Model
-from ..tokenizers._vox_s3 import Layer, VoxS3, bounded, index
+from ..tokenizers._dcspin import Encoder
+from ..tokenizers._vox_s3 import Layer, VoxS3, VoxS3Config, bounded, index
+from ..tokenizers.dcspin import VoxDCSpin
 from ..tokenizers.vox_s3 import VoxS3Tokenizer
+from . import form_units
 from .plan import Function, Plan, State
 
 __all__ = ["plan"]
@@ -24,13 +28,13 @@ class EncodeStream(nn.Module):
     convolution's tail.
     """
 
-    def __init__(self, network: VoxS3) -> None:
+    def __init__(self, encoder: VoxS3 | Encoder, config: VoxS3Config, choose: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.network = network
+        self.encoder, self.config, self.choose = encoder, config, choose
 
     def forward(self, wav: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
-        net, c = self.network, self.network.config
+        net, c = self.encoder, self.config
         before, blocks, maxima, rest = states[0], states[1], states[2], states[3:]
         seen = torch.cat([before, wav], 1)
         mel, maxima = net.front.relative(net.front.log_mel(seen), maxima)
@@ -42,21 +46,39 @@ class EncodeStream(nn.Module):
         for i, layer in enumerate(net.layers):
             x, after = cast(Layer, layer)(x, rest[3 * i : 3 * i + 3], mask.repeat_interleave(c.block, 2))
             kept += after
-        codes = index(bounded(net.project(net.norm(x)), c.levels), c.levels)
         end = seen.shape[1] - c.ahead
-        return codes, seen[:, end - c.left : end], blocks + count, maxima, *kept
+        return self.choose(net.norm(x)), seen[:, end - c.left : end], blocks + count, maxima, *kept
 
 
 def plan(model: Model, streaming: bool) -> Plan:
     """See `graphs.plan_of`."""
-    network = cast(VoxS3Tokenizer, model).network
-    c, made = network.config, Plan.of(model)
-    made.encoder(Function(network.encode, network), frames=3 * c.block)
+    if isinstance(model, VoxDCSpin):
+        spin = model.network
+        return _plan(model, spin.encoder, spin.config.encoder, spin.encode, spin.quantizer, streaming)
+    if not isinstance(model, VoxS3Tokenizer):  # units under the codebook of one
+        return form_units.plan(model, streaming)
+    network = model.network
+    c = network.config
+    return _plan(model, network, c, network.encode, lambda x: index(bounded(network.project(x), c.levels), c.levels), streaming)
+
+
+def _plan(
+    model: Model,
+    encoder: VoxS3 | Encoder,
+    c: VoxS3Config,
+    encode: Callable[[Tensor], Tensor],
+    choose: Callable[[Tensor], Tensor],
+    streaming: bool,
+) -> Plan:
+    """choose: normed features (B, N, D) -> codes (B, N)."""
+    made = Plan.of(model)
+    made.encoder(Function(encode, cast(nn.Module, model.network)), frames=3 * c.block)
     blocks = c.layers * c.context + max(c.reference, -(-c.left // c.block_samples))
     made.windows("encoder", blocks * c.block_samples, c.ahead)
     if streaming:
         size = State([c.context * c.block, c.dim])
         states = [State([c.left]), State([1], 0, torch.int64), State([c.reference], QUIET)]
         states += [size, size, State([c.kernel - 1, c.dim])] * c.layers
-        made.streams("encoder", EncodeStream(network), states, {"multiple": c.block_samples, "ahead": c.ahead})
+        law = {"multiple": c.block_samples, "ahead": c.ahead}
+        made.streams("encoder", EncodeStream(encoder, c, choose), states, law)
     return made

@@ -26,14 +26,17 @@ __all__ = ["Options", "check_folder", "export_model", "plan_of"]
 
 # Module of a family -> the one beside this that makes its plan.
 FORMS = {
+    "dcspin": "form_vox_s3",
     "encodec": "form_encodec",
     "glm4voice": "form_glm4voice",
     "mimi": "form_mimi",
     "rvq": "form_rvq",
     "s3": "form_s3",
     "snac": "form_snac",
+    "soundstream": "form_soundstream",
     "units": "form_units",
     "vox_s3": "form_vox_s3",
+    "xcodec": "form_xcodec",
 }
 TOOLS = ("torch", "onnx", "onnxruntime", "onnxscript")
 

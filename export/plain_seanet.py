@@ -9,7 +9,9 @@ Letters: B batch, C channels, L positions at the layer's rate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any, cast
 
 import torch
@@ -231,6 +233,16 @@ class PlainStack(nn.Module):
     def states(self) -> list[tuple[int, int]]:
         """(channels, positions) of every state, in order."""
         return [state for layer in self.layers for state in cast(PlainConv, layer).states()]
+
+    def past(self) -> int:
+        """Positions of the input, at most, that an output sees before its own; of stacks without an LSTM."""
+        seen, rate = Fraction(0), Fraction(1)  # positions of the input for one at this layer
+        for layer in self.modules():
+            if isinstance(layer, PlainConv):
+                seen, rate = seen + layer.reach * rate, rate * layer.stride
+            elif isinstance(layer, PlainUpsample):
+                seen, rate = seen + rate, rate / layer.stride
+        return math.ceil(seen)
 
     def forward(self, x: Tensor, ends: Ends, memory: Memory) -> tuple[Tensor, Ends]:
         """x (B, C, L) -> (B, C', L')."""
