@@ -162,12 +162,12 @@ class BundleModel:
         coded = self.encoded(wavs, streams)
         return [self._row(coded, i, len(wav)) for i, wav in enumerate(wavs)]
 
-    def encoded(self, wavs: Sequence[np.ndarray], streams: int) -> Coded:
+    def encoded(self, wavs: Sequence[np.ndarray], streams: int, *span: tuple[int, int]) -> Coded:
         """The encoder's graph on clips (T_i,) at once, each shorter than a window."""
         batch = np.zeros((len(wavs), max(self.padded(len(wav)) for wav in wavs)), np.float32)
         for row, wav in zip(batch, wavs, strict=True):
             row[: len(wav)] = wav
-        return self.parts.encode(batch, np.array([len(wav) for wav in wavs], np.int64), streams)
+        return self.parts.encode(batch, np.array([len(wav) for wav in wavs], np.int64), streams, *span)
 
     def _row(self, coded: Coded, i: int, length: int) -> Tokens:
         frames = self.frames(length)
@@ -247,12 +247,11 @@ class BundleModel:
         return BundleStreamEncoder(self, self._open_encoder(self._streams(streams)))
 
     def _open_encoder(self, streams: int) -> EncoderCore:
-        return self.parts.open_encoder(streams, lambda wav: self._whole(wav, streams))
+        return self.parts.open_encoder(streams, lambda wav, *span: self._whole(wav, streams, *span))
 
-    def _whole(self, wav: np.ndarray, streams: int) -> Coded:
-        """wav (1, T) of one clip or window -> its frames, none of them padding."""
-        made, counts = self.encoded([wav[0]], streams), self.frames(wav.shape[1])
-        return made.parted(counts)[0]
+    def _whole(self, wav: np.ndarray, streams: int, *span: tuple[int, int]) -> Coded:
+        """wav (1, T) of one clip or window -> its frames, none of them padding; or those of a span of its spectrogram."""
+        return self.encoded([wav[0]], streams, *span).parted(self.frames(wav.shape[1]))[0]
 
     def stream_decoder(self, *, voice: Any = None) -> BundleStreamDecoder:
         """`push(tokens) -> Audio`, `finish() -> Audio`; joined, they equal `decode`. Raises as `decode` does."""

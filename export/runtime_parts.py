@@ -23,6 +23,7 @@ __all__ = ["Parts", "check_files"]
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64", "tensor(int32)": "int32",
          "tensor(bool)": "bool", "tensor(double)": "float64"}  # fmt: skip
 WHOLE = {"kind": "whole"}
+ALL = (0, 1 << 62)
 
 
 class Parts:
@@ -70,10 +71,13 @@ class Parts:
         return length_law.padded(self.manifest.padding, samples)
 
     # ------------------------------------------------------------------ whole clips
-    def encode(self, wav: np.ndarray, lengths: np.ndarray, streams: int) -> Coded:
-        """wav float32 (B, T), completed with zeros, lengths int64 (B,) -> the first `streams` streams."""
+    def encode(self, wav: np.ndarray, lengths: np.ndarray, streams: int, span: tuple[int, int] = ALL) -> Coded:
+        """wav float32 (B, T), completed with zeros, lengths int64 (B,) -> the first `streams` streams.
+
+        span: of the spectrogram, for graphs that can keep a part of it.
+        """
         graph = self.graph("encoder")
-        given = {"wav": wav, "lengths": lengths}
+        given = {"wav": wav, "lengths": lengths, "span": np.array(span, np.int64)}
         out = graph.run({name: given[name] for name in graph.inputs})
         return Coded.of(out, streams)
 
@@ -97,7 +101,7 @@ class Parts:
         return Coded([*given.codes, *(np.full((rows, n), PADDING, np.int64) for n in rest)], given.extras)
 
     # ------------------------------------------------------------------ clips in pieces
-    def open_encoder(self, streams: int, whole: Callable[[np.ndarray], Coded]) -> EncoderCore:
+    def open_encoder(self, streams: int, whole: Callable[..., Coded]) -> EncoderCore:
         """A fresh core. whole: wav (1, T) -> codes, of one clip."""
         if self.has("encoder_stream"):
             return StateEncoder(self, streams)

@@ -16,7 +16,8 @@ from .runtime_coded import Coded, DecoderCore, EncoderCore
 __all__ = ["decoder_core", "encoder_core"]
 
 
-Encode = Callable[[np.ndarray], Coded]  # wav (1, T) -> codes
+Span = tuple[int, int]  # spectrogram frames to keep, from the first to before the second
+Encode = Callable[..., Coded]  # wav (1, T), perhaps a Span -> codes
 Decode = Callable[[Coded], np.ndarray]  # codes -> wav (1, T)
 
 
@@ -27,6 +28,8 @@ def encoder_core(law: Mapping[str, Any], encode: Encode, streams: int) -> Encode
         return _WindowedEncoder(encode, _blocks(law, streams))
     if kind == "frames":
         return _FixedWindows(encode, law["size"], law["context"], law["hop"])
+    if kind == "spectrogram":
+        return _SpectrogramWindows(encode, *(int(law[name]) for name in ("hop", "size", "step", "lead", "margin", "per")))
     if kind == "cuts":
         return _Cuts(encode, law["samples"], streams)
     if kind == "whole":
@@ -147,6 +150,44 @@ class _FixedWindows:
 
     def _run(self, start: int, end: int) -> Coded:
         return self.encode(self.wav[:, (start - self.first) * self.hop : (end - self.first) * self.hop])
+
+
+class _SpectrogramWindows:
+    """Windows of the spectrogram, where what comes after it looks at all it is given: each of `size` frames, `step` apart, of
+    which `margin` codes are left out at inner edges. The sound of a window begins `lead` frames before it, so that its first
+    frames see what came before them; a code is of `per` frames.
+    """
+
+    def __init__(self, encode: Encode, hop: int, size: int, step: int, lead: int, margin: int, per: int) -> None:
+        self.encode, self.hop, self.size, self.step, self.margin, self.per = encode, hop, size, step, margin, per
+        self.wav, self.most = np.zeros((1, 0), np.float32), lead
+        self.lead = 0  # frames held before the next window; none before the first
+
+    def push(self, wav: np.ndarray) -> Coded:
+        """The inner codes of the windows beyond which there is sound."""
+        self.wav = np.concatenate([self.wav, wav], 1)
+        parts = []
+        while self.wav.shape[1] >= (whole := (self.lead + self.size + 1) * self.hop):
+            parts.append(self._window(whole, self.size).parted([self.size // self.per - self.margin - self._before])[0])
+            self.wav = self.wav[:, (self.lead + self.step - self.most) * self.hop :].copy()
+            self.lead = self.most
+        return Coded.joined(parts, 1)
+
+    def finish(self) -> Coded:
+        """The rest, from the last window."""
+        if not self.wav.shape[1]:
+            return Coded.none(1)
+        return self._window(self.wav.shape[1], max(1, self.wav.shape[1] // self.hop) - self.lead)
+
+    @property
+    def _before(self) -> int:
+        """Codes left out at the start of a window."""
+        return self.margin if self.lead else 0
+
+    def _window(self, samples: int, frames: int) -> Coded:
+        """The codes of a window of so many frames, without those before its own."""
+        made = self.encode(self.wav[:, :samples], (self.lead, self.lead + frames))
+        return made.parted([-(-frames // self.per)])[0].parted([self._before])[1]
 
 
 class _Cuts:

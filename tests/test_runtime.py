@@ -607,3 +607,34 @@ def test_the_benchmark_tells_bundles_from_each_other(folders: dict[str, Path], t
     about = Players(entrants(names, {}, RATE), RATE).about()
     assert [about[name]["engine"] for name in names] == ["onnx fp32", "onnx fp16"]
     assert [about[name]["streams"] for name in names] == [2, 1]
+
+
+# ------------------------------------------------------------------ windows of a spectrogram
+def test_windows_of_a_spectrogram_are_those_of_s3() -> None:
+    """The same codes as the torch tokenizer's own stream, from its network in place of a graph that keeps a span of frames."""
+    import torch
+
+    from voxzoo.core.loading import random_model
+    from voxzoo.export.runtime_coded import Coded
+    from voxzoo.export.runtime_windows import encoder_core
+    from voxzoo.tokenizers import s3
+
+    item = voxzoo.entry("s3-v2")
+    model: Any = random_model(item, {**item.config, **item.tiny})
+    rate = model.facts.sample_rate
+    per, second = s3.token_frames(model.config), rate // model.config["hop"]
+
+    def encode(wav: np.ndarray, span: tuple[int, int]) -> Coded:
+        with torch.no_grad():
+            log = model.log_mel(torch.from_numpy(wav))[:, :, span[0] : span[1]]
+            return Coded([model.codes([log]).numpy()])
+
+    law = {"kind": "spectrogram", "hop": model.config["hop"], "size": s3.WINDOW * second, "lead": s3.LEAD, "per": per,
+           "step": (s3.WINDOW - 2 * s3.MARGIN) * second, "margin": s3.MARGIN * second // per}  # fmt: skip
+    for seconds, step in ((70.013, rate + 1), (30.05, 20 * rate), (29.0, 1 << 20)):
+        wav = (0.1 * np.random.default_rng(0).standard_normal(round(seconds * rate))).astype(np.float32)
+        core, theirs = encoder_core(law, encode, 1), model._open_encoder(1)
+        ours = [core.push(wav[None, i : i + step]).codes[0] for i in range(0, len(wav), step)] + [core.finish().codes[0]]
+        with torch.no_grad():
+            wanted = [theirs.push(torch.from_numpy(wav)[None]).codes[0], theirs.finish().codes[0]]
+        assert np.array_equal(np.concatenate(ours, 1), torch.cat(wanted, 1).numpy())
