@@ -17,6 +17,8 @@ import voxzoo
 from voxzoo.cli.main import main
 from voxzoo.core.errors import CorpusError, ModelError, UnknownModelError, VoxzooError, WeightsError
 from voxzoo.core.weights import read_state
+from voxzoo.tokenizers._dcspin import DCSpinConfig
+from voxzoo.tokenizers._units_backbones import described
 from voxzoo.training import spin_train, trainer
 from voxzoo.training.ctc_data import read_spoken
 from voxzoo.training.ctc_run import paths_of
@@ -41,8 +43,6 @@ from voxzoo.training.ssl_encoder import VoxTrained
 from voxzoo.training.ssl_masked import MaskedRun, spans
 from voxzoo.training.ssl_phones import PhonesRun
 from voxzoo.training.ssl_step import Speech, StageRun
-from voxzoo.tokenizers._dcspin import DCSpinConfig
-from voxzoo.tokenizers._units_backbones import described
 
 CONFIG = dict(voxzoo.entry("vox-dcspin-16k").config)
 SMALL = {"mels": 16, "block": 8, "context": 1, "reference": 2, "dim": 24, "layers": 3, "heads": 2, "hidden": 32, "kernel": 3}
