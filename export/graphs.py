@@ -26,6 +26,8 @@ __all__ = ["Options", "check_folder", "export_model", "plan_of"]
 
 # Module of a family -> the one beside this that makes its plan.
 FORMS = {
+    "baichuan": "form_baichuan",
+    "bigcodec": "form_bigcodec",
     "dcspin": "form_vox_s3",
     "encodec": "form_encodec",
     "glm4voice": "form_glm4voice",
@@ -34,6 +36,7 @@ FORMS = {
     "s3": "form_s3",
     "snac": "form_snac",
     "soundstream": "form_soundstream",
+    "ticodec": "form_ticodec",
     "units": "form_units",
     "vox_s3": "form_vox_s3",
     "xcodec": "form_xcodec",
