@@ -189,11 +189,18 @@ class Pool:
 
     def _hear_first(self, worker: Member) -> Any:
         try:
-            message = worker.receive()
+            return self._greet(worker)
         except EOFError:
-            words = worker.last_words()
-            self.workers.remove(worker)
-            raise CorpusError(f"a worker cannot start ({worker.end()}){words}") from None
+            raise self._cannot_start(worker) from None
+
+    def _cannot_start(self, worker: Member) -> CorpusError:
+        words = worker.last_words()
+        self.workers.remove(worker)
+        return CorpusError(f"a worker cannot start ({worker.end()}){words}")
+
+    def _greet(self, worker: Member) -> Any:
+        """The first thing that a worker says, its `info`. Raises the error of its start, `EOFError` when it died instead."""
+        message = worker.receive()
         if isinstance(message, VoxzooError):
             raise message
         worker.ready = True
@@ -246,12 +253,14 @@ class Pool:
                 return
 
     def _hear(self, worker: Member) -> None:
-        if not worker.ready:
-            self._hear_first(worker)
-            return
         try:
+            if not worker.ready:
+                self._greet(worker)
+                return
             outcomes = worker.receive()
         except EOFError:
+            if not any(other.ready for other in self.workers):
+                raise self._cannot_start(worker) from None
             self._bury(worker)
             return
         self.clock.add(getattr(outcomes, "seconds", {}))

@@ -34,7 +34,8 @@ class _Worker:
     """What runs in an actor: the same worker as in a process of `pool.py`."""
 
     def __init__(self, settings: Any) -> None:
-        self.settings, self.worker = settings, None
+        self.settings = settings
+        self.worker: Any = None
         self.held = contextlib.ExitStack()
 
     def start(self) -> Any:
@@ -137,6 +138,8 @@ class RayPool(Pool):
         import ray
 
         heads = {worker.asked[0]: worker for worker in self.workers if isinstance(worker, _Actor) and worker.asked}
+        if not heads:
+            return []
         ready, _ = ray.wait(list(heads), timeout=timeout, fetch_local=False)
         return [heads[reference] for reference in ready]
 

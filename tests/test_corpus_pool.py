@@ -122,6 +122,17 @@ def test_in_this_process_there_is_one_thread_while_it_works() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_a_worker_killed_while_it_starts_is_replaced() -> None:
+    workers = Pool(Settings("", device="none"), 2)
+    first, second = sorted(workers.workers, key=lambda worker: not worker.ready)
+    second.process.kill()  # type: ignore[attr-defined]
+    second.process.wait()  # type: ignore[attr-defined]
+    assert len(list(workers.results(tasks(60)))) == 20
+    assert first in workers.workers
+    workers.close()
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_a_worker_killed_while_idle_is_replaced() -> None:
     workers = Pool(Settings("", device="none"), 1)
     results = workers.results(tasks(6))
