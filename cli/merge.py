@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.errors import MissingExtraError
 from ._common import add_json_option, print_json
+from ._progress import clips_done
 
 DESCRIPTION = """
 Put folders of token shards together: shards are copied and numbered through. They have to be of one model (fingerprint), of one
@@ -30,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
         from ..corpus.merge import merge
     except ImportError as error:
         raise MissingExtraError(error.name or "pyarrow", "all") from None
-    done = merge(args.sources, args.output)
+    with clips_done(*args.sources) as advance:
+        done = merge(args.sources, args.output, advance)
     if args.json:
         print_json(dataclasses.asdict(done))
     else:

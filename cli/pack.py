@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.errors import CorpusError, MissingExtraError
 from ._common import add_json_option, print_json
+from ._progress import clips_done
 
 DESCRIPTION = """
 Lay the tokens of a folder of shards, with their text, out as a language model reads them. OUT/layout.json keeps all that it
@@ -66,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
         raise CorpusError("a parameter was set twice with --set")
     names = {field.name for field in dataclasses.fields(PackOptions)}
     options = PackOptions(**{key: value for key, value in vars(args).items() if key in names}, parameters=settings)
-    done = pack(options)
+    with clips_done(args.source) as advance:
+        done = pack(options, advance)
     if args.json:
         print_json(dataclasses.asdict(done))
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.errors import MissingExtraError
 from ._common import add_json_option, print_json, table
+from ._progress import clips_done
 
 DESCRIPTION = """
 Clips, hours, lengths, and how much of the codebooks a folder of token shards uses. `voxzoo analyze` tells more of the tokens.
@@ -33,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
         from ..corpus.stats import statistics
     except ImportError as error:
         raise MissingExtraError(error.name or "pyarrow", "all") from None
-    found = statistics(open_reader(args.path), args.by)
+    with clips_done(args.path) as advance:
+        found = statistics(open_reader(args.path), args.by, advance)
     if args.json:
         print_json(found)
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.errors import MissingExtraError
 from ._common import add_json_option, print_json
+from ._progress import clips_done
 
 DESCRIPTION = """
 Make token shards again of sequences that `voxzoo pack` wrote: the same rows, in the same shards. Sequences that the layout does
@@ -30,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
         from ..corpus.unpack import unpack
     except ImportError as error:
         raise MissingExtraError(error.name or "pyarrow", "all") from None
-    done = unpack(args.source, args.output)
+    with clips_done(args.source) as advance:
+        done = unpack(args.source, args.output, advance)
     if args.json:
         print_json(dataclasses.asdict(done))
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.errors import MissingExtraError
 from ._common import add_json_option, print_json
+from ._progress import clips_done
 
 DESCRIPTION = """
 Read every shard and compare all that tells of it: sha256 and counts of its record, checksums of its pages, streams and range of
@@ -33,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
         from ..corpus.verify import verify
     except ImportError as error:
         raise MissingExtraError(error.name or "pyarrow", "all") from None
-    found = verify(args.path, args.source)
+    with clips_done(args.path) as advance:
+        found = verify(args.path, args.source, advance)
     if args.json:
         print_json({**dataclasses.asdict(found), "good": found.good})
     else:

@@ -48,6 +48,11 @@ class Batch:
     def __getitem__(self, i: int) -> Record:
         return Record(self, range(len(self))[i])
 
+    @property
+    def seconds(self) -> float:
+        """Sound that the rows stand for, where `num_samples` is among the columns."""
+        return int(one_chunk(self.table["num_samples"]).to_numpy().sum()) / self.dataset.facts.sample_rate
+
     @cached_property
     def ids(self) -> list[str]:
         """Ids of the rows."""

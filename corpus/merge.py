@@ -34,13 +34,13 @@ class Merging:
     rejected: int
 
 
-def merge(sources: Sequence[str], output: str, advance: Callable[[int], None] | None = None) -> Merging:
+def merge(sources: Sequence[str], output: str, advance: Callable[[int, float], None] | None = None) -> Merging:
     """Merge datasets of one model.
 
     Args:
         sources: folders that `voxzoo tokenize` wrote, in order.
         output: a new folder.
-        advance: called with the number of clips that were copied.
+        advance: called with the number of clips that were copied, and the seconds of sound that they hold.
 
     Raises:
         WrongModelError: fingerprints differ.
@@ -108,7 +108,7 @@ class _Merger:
         self.start = 0  # number of the next shard's first clip
         (folder / PRIVATE).mkdir()
 
-    def run(self, advance: Callable[[int], None] | None) -> Merging:
+    def run(self, advance: Callable[[int, float], None] | None) -> Merging:
         rejected = []
         for reader in self.readers:
             lines = _rejected(reader.dataset.path)
@@ -116,16 +116,16 @@ class _Merger:
             if lines and not reader.dataset.shards:
                 raise CorpusError(f"{str(reader.dataset.path)!r} holds nothing but rejected clips; leave it out")
             for place, shard in enumerate(reader.dataset.shards):
-                rows = self._add(shard, lines if place == 0 else [])  # in the record of its first shard
+                rows, samples = self._add(shard, lines if place == 0 else [])  # in the record of its first shard
                 if advance:
-                    advance(rows)
+                    advance(rows, samples / reader.dataset.facts.sample_rate)
         self.result.rejected = len(rejected)
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rejected)
         (self.folder / "rejected.jsonl").write_text(text, encoding="utf-8")
         self._write(self.folder / "dataset.json", self._about())
         return self.result
 
-    def _add(self, shard: Path, rejected: list[Any]) -> int:
+    def _add(self, shard: Path, rejected: list[Any]) -> tuple[int, int]:
         number = self.result.shards
         target = self.folder / shard_name(number)
         rows, samples, codes = self._copy(shard, target)
@@ -139,7 +139,7 @@ class _Merger:
         for key, count in (("rows", rows), ("samples", samples), ("codes", codes)):
             self.totals[key] += count
         self.start += rows + len(rejected)
-        return rows
+        return rows, samples
 
     def _copy(self, shard: Path, target: Path) -> tuple[int, int, int]:
         """Copy a shard, with null columns where it lacks some; returns rows, samples and codes."""

@@ -86,12 +86,12 @@ class Packing:
     without_text: int = 0
 
 
-def pack(options: PackOptions, advance: Callable[[int], None] | None = None) -> Packing:
+def pack(options: PackOptions, advance: Callable[[int, float], None] | None = None) -> Packing:
     """Pack a folder of shards.
 
     Args:
         options: see `PackOptions`.
-        advance: called with the number of clips that were packed.
+        advance: called with the number of clips that were packed, and the seconds of sound that they hold.
 
     Raises:
         CorpusError: shards that are not complete, a layout that does not suit them, text that is wanted and not there, an
@@ -190,7 +190,7 @@ class _Packer:
                 raise CorpusError(f"the layout {self.layout.name} has no place for a second speaker; leave out --other-column")
 
     # ------------------------------------------------------------------ work
-    def run(self, advance: Callable[[int], None] | None) -> Packing:
+    def run(self, advance: Callable[[int, float], None] | None) -> Packing:
         parts = self._parts()
         for groups in parts:
             self.output.begin(len(parts))
@@ -198,7 +198,7 @@ class _Packer:
                 packed = [self._pack(record) for record in batch]
                 self.output.write(self._table(batch, packed))
                 if advance:
-                    advance(len(batch))
+                    advance(len(batch), batch.seconds)
             self.output.end()
         self.output.close()
         self._describe([sum(group.rows for group in groups) for groups in parts])

@@ -18,13 +18,13 @@ __all__ = ["EDGES", "statistics"]
 EDGES = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 60.0, 600.0)  # s, of the histogram of durations
 
 
-def statistics(reader: Reader, by: str | None = None, advance: Callable[[int], None] | None = None) -> dict[str, Any]:
+def statistics(reader: Reader, by: str | None = None, advance: Callable[[int, float], None] | None = None) -> dict[str, Any]:
     """Count a dataset.
 
     Args:
         reader: see `voxzoo.open`; a filter counts.
         by: a column, for clips and hours of each of its values.
-        advance: called with the number of clips that were counted.
+        advance: called with the number of clips that were counted, and the seconds of sound that they hold.
 
     Returns:
         JSON-able: `model`, `clips`, `hours`, `tokens`, `kbps`, `durations` (s), `streams`, and `by` where it was asked for.
@@ -39,7 +39,7 @@ def statistics(reader: Reader, by: str | None = None, advance: Callable[[int], N
     for batch in reader.select("codes", "num_samples", *([by] if by else [])).batches():
         counts.add(batch)
         if advance:
-            advance(len(batch))
+            advance(len(batch), batch.seconds)
     return counts.summary()
 
 

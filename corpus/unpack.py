@@ -90,13 +90,13 @@ def open_packed(path: str | os.PathLike[str]) -> PackedFolder:
     return PackedFolder(folder, about)
 
 
-def unpack(source: str, output: str, advance: Callable[[int], None] | None = None) -> Unpacking:
+def unpack(source: str, output: str, advance: Callable[[int, float], None] | None = None) -> Unpacking:
     """Make shards of packed sequences again.
 
     Args:
         source: a folder that `pack` wrote.
         output: folder for the shards.
-        advance: called with the number of clips that were unpacked.
+        advance: called with the number of clips that were unpacked, and the seconds of sound that they hold.
 
     Raises:
         CorpusError: `source` is none, or `output` exists.
@@ -114,7 +114,9 @@ def unpack(source: str, output: str, advance: Callable[[int], None] | None = Non
     return result
 
 
-def _write(packed: PackedFolder, part: int, path: Path, result: Unpacking, advance: Callable[[int], None] | None) -> None:
+def _write(
+    packed: PackedFolder, part: int, path: Path, result: Unpacking, advance: Callable[[int, float], None] | None
+) -> None:
     schema = packed.schema.shard
     settings = {"compression": "zstd", "use_dictionary": True, "write_page_checksum": True}
     with pq.ParquetWriter(path, schema, **settings) as writer:
@@ -126,7 +128,8 @@ def _write(packed: PackedFolder, part: int, path: Path, result: Unpacking, advan
             result.clips += table.num_rows
             result.codes += sum(len(stream) for clip in codes for stream in clip)
             if advance:
-                advance(table.num_rows)
+                samples = columns["num_samples"].to_numpy().sum()
+                advance(table.num_rows, int(samples) / packed.dataset["facts"]["sample_rate"])
 
 
 def _codes(packed: PackedFolder, one: Packed, table: pa.Table, i: int) -> tuple[np.ndarray, ...]:

@@ -57,13 +57,13 @@ class Verification:
         return not self.problems
 
 
-def verify(path: str, source: str | None = None, advance: Callable[[str], None] | None = None) -> Verification:
+def verify(path: str, source: str | None = None, advance: Callable[[int, float], None] | None = None) -> Verification:
     """Verify a folder of token shards.
 
     Args:
         path: the folder.
         source: what it was made of, where that lies elsewhere now; by default what `dataset.json` names, if it is there.
-        advance: called with the name of each shard that was read.
+        advance: called with the number of clips that were read, and the seconds of sound that they hold.
 
     Raises:
         CorpusError: it is no such folder, or `source` cannot be listed.
@@ -82,16 +82,17 @@ class _Verifier:
     def problem(self, file: str, what: str) -> None:
         self.found.problems.append(Problem(file, " ".join(what.split())))
 
-    def run(self, advance: Callable[[str], None] | None) -> Verification:
+    def run(self, advance: Callable[[int, float], None] | None) -> Verification:
         found = self.found
         if not self.dataset.complete:
             self.problem("dataset.json", "the run that made it did not end; the same `voxzoo tokenize` goes on with it")
         for number, shard in enumerate(self.dataset.shards):
             if shard.name != shard_name(number):
                 self.problem(shard.name, f"{shard_name(number)} was expected here: a shard is missing or does not belong")
+            clips, samples = found.clips, found.samples
             self._shard(shard)
             if advance:
-                advance(shard.name)
+                advance(found.clips - clips, (found.samples - samples) / self.dataset.facts.sample_rate)
         found.shards = len(self.dataset.shards)
         rejected = self._rejected()
         self._totals()

@@ -73,11 +73,13 @@ def test_every_row_comes_back(tmp_path: Path, form: str, kind: str, layout: str,
         assert not Path(out).exists()
         assert [path.name for path in tmp_path.iterdir()] == ["tokens"]
         return
-    counted: list[int] = []
-    done = pack(todo, counted.append)
-    assert (done.clips, sum(counted)) == (24, 24)
-    assert unpack(out, back, counted.append).clips == 24
-    assert sum(counted) == 48
+    counted: list[tuple[int, float]] = []
+    done = pack(todo, lambda *clips: counted.append(clips))
+    assert (done.clips, sum(clips for clips, _ in counted)) == (24, 24)
+    seconds = sum(sum(table["duration"].to_pylist()) for table in shards(source))
+    assert sum(sound for _, sound in counted) == pytest.approx(seconds)
+    assert unpack(out, back, lambda *clips: counted.append(clips)).clips == 24
+    assert np.sum(counted, axis=0) == pytest.approx([48, 2 * seconds])
     assert_same_shards(source, back)
 
 

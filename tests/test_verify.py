@@ -55,11 +55,12 @@ def lines(folder: Path) -> list[str]:
 
 def test_whole_shards(tmp_path: Path) -> None:
     make(tmp_path)
-    seen: list[str] = []
-    found = verify(str(tmp_path), advance=seen.append)
-    rows = [row for name in seen for row in pq.read_table(tmp_path / name).to_pylist()]
+    seen: list[tuple[int, float]] = []
+    found = verify(str(tmp_path), advance=lambda *clips: seen.append(clips))
+    rows = [row for path in sorted(tmp_path.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     assert found.good
-    assert seen == ["part-00000.parquet", "part-00001.parquet"]
+    assert [clips for clips, _ in seen] == [6, 3]
+    assert sum(sound for _, sound in seen) == pytest.approx(sum(row["duration"] for row in rows))
     assert (found.clips, found.shards, found.rejected) == (9, 2, 0)
     assert found.codes == sum(len(stream) for row in rows for stream in row["codes"])
     assert [what.split(":")[0] for what in found.unchecked] == [
