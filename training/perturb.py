@@ -106,14 +106,15 @@ def _laid_out(fast: Tensor, slow: Tensor, pitch: Pitch, rate: int, change: Chang
         voiced, torch.minimum(1 / new.slope.gather(1, at), 1 / (old.slope.gather(1, at) * ratio)), 1 / new.slope.gather(1, at)
     )
     # two grains of noise do not add up as two of a voice do: their powers are to sum to one, unless they are the same noise
-    power = torch.where(voiced | ((ratio - 1).abs() < 0.02), 1.0, 0.5)
+    coherent = voiced | ((ratio - 1).abs() < 0.02)
     phase = new.samples()
     time = torch.arange(phase.shape[1], device=phase.device, dtype=torch.float32)
     first = phase.long().clamp(max=goal.shape[1] - 2)
     out = torch.zeros_like(phase)
     for k in (first, first + 1):
         away = time - goal.gather(1, k)
-        weight = (0.5 + 0.5 * torch.cos(torch.pi * (away / width.gather(1, k)).clamp(-1, 1))) ** power.gather(1, k)
+        root = torch.cos(0.5 * torch.pi * (away / width.gather(1, k)).clamp(-1, 1))
+        weight = torch.where(coherent.gather(1, k), root * root, root)
         out = out + weight * _read(fast, FAST * (source.gather(1, k) + ratio * away))
     return out
 

@@ -46,7 +46,8 @@ def track(wav: Tensor, rate: float, frames: int) -> Pitch:
     room = max(0, (frames - 1) * hop + size - before - wav.shape[1])
     cut = F.pad(wav, (before, room)).unfold(1, size, hop)[:, :frames]
     window, lags, own = _tables(size, rate, wav.device)
-    found = _correlation((cut - cut.mean(2, keepdim=True)) * window, lags) / own
+    first, last = _lags(rate)
+    found = _correlation((cut - cut.mean(2, keepdim=True)) * window, first, last) / own
     loud = cut.abs().amax(2)
     f = FINE * rate / lags[1:-1]
     r = found[..., 1:-1]
@@ -61,20 +62,25 @@ def track(wav: Tensor, rate: float, frames: int) -> Pitch:
     return Pitch(f0, voiced, _median(f0, voiced))
 
 
-def _correlation(frames: Tensor, lags: Tensor) -> Tensor:
-    """frames (B, M, W) -> their autocorrelation at lags in steps of 1/FINE sample, 1 at lag 0."""
-    size = 1 << (2 * frames.shape[2] - 1).bit_length()
-    power = torch.fft.rfft(frames, size).abs().square()
-    whole = torch.fft.irfft(power, FINE * size)
-    return whole[..., : int(lags.shape[0]) + FINE * size // 4].index_select(2, lags) / whole[..., :1].clamp(min=1e-12)
+def _lags(rate: float) -> tuple[int, int]:
+    """The first lag that is looked at, and the one after the last, in steps of 1/FINE sample."""
+    return math.floor(FINE * rate / HIGHEST) - 1, math.ceil(FINE * rate / LOWEST) + 2
+
+
+def _correlation(frames: Tensor, first: int, last: int) -> Tensor:
+    """frames (B, M, W) -> their autocorrelation at lags from `first` up to `last`, 1 at lag 0."""
+    size = 1 << (frames.shape[2] + last // FINE).bit_length()
+    spectrum = torch.view_as_real(torch.fft.rfft(frames, size))
+    whole = torch.fft.irfft(spectrum.square().sum(-1), FINE * size)
+    return whole[..., first:last] / whole[..., :1].clamp(min=1e-12)
 
 
 @cache
 def _tables(size: int, rate: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """A window, the lags that are looked at, and the window's own autocorrelation there: made once."""
     window = torch.hann_window(size)
-    lags = torch.arange(math.floor(FINE * rate / HIGHEST) - 1, math.ceil(FINE * rate / LOWEST) + 2)
-    own = _correlation(window[None, None], lags)[0, 0]
+    first, last = _lags(rate)
+    lags, own = torch.arange(first, last), _correlation(window[None, None], first, last)[0, 0]
     return window.to(device), lags.to(device), own.to(device)
 
 
