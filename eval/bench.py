@@ -21,7 +21,7 @@ from ..corpus.progress import Progress
 from ..corpus.sources import Source, open_source
 from .assemble import Run, assemble
 from .bench_examples import spread, write_examples
-from .bench_worker import SENT, Job, Scored, Settings
+from .bench_worker import SENT, Scored, Settings, job_of
 from .choice import Choice, choose, digest
 from .cost import VERSION, cost, machine
 from .entrants import ORIGINAL, Entrant, entrants
@@ -197,7 +197,7 @@ class _Bench:
         for number, clip in enumerate(self._clips()):
             wanted = self._wanted(number, clip)
             if wanted:
-                job = Job(clip.id, clip.path, clip.source, clip.columns, clip.size, clip.problem, wanted)
+                job = job_of(clip, wanted)
                 yield Task(0, number, [job], False)
             else:
                 progress.skip(1)

@@ -9,7 +9,7 @@ from ..core.errors import CorpusError
 from ..corpus.clips import Clip, printable
 from ..corpus.plan import Task
 from ..corpus.pool import InlinePool, Pool
-from .bench_worker import SENT, Example, Job
+from .bench_worker import SENT, Example, job_of
 
 __all__ = ["spread", "write_examples"]
 
@@ -37,7 +37,7 @@ def write_examples(
     tasks: list[Task] = []
     for number, clip in clips.items():
         into = (output, f"{len(tasks):03d}.flac")
-        job = Job(clip.id, clip.path, clip.source, clip.columns, clip.size, clip.problem, wanted, into)
+        job = job_of(clip, wanted, into)
         tasks.append(Task(0, number, [job], False))
     found = []
     for task, (example, *_) in pool.results(iter(tasks)):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .metric import Family, Original
 from .playing import Played, Players, reason
 from .scoring import Scorer
 
-__all__ = ["SENT", "BenchWorker", "Example", "Job", "Scored", "Settings", "packed_codes", "said", "unpacked_codes"]
+__all__ = ["SENT", "BenchWorker", "Example", "Job", "Scored", "Settings", "job_of", "packed_codes", "said", "unpacked_codes"]
 
 SENT = "sent"  # the cell of what an entry sent: delay, bytes, codes
 STRIPS = 8  # streams of codes that an example shows
@@ -55,6 +55,11 @@ class Job(Clip):
 
     wanted: Mapping[str, Sequence[str]] = field(default_factory=dict)
     example: tuple[str, str] = ("", "")
+
+
+def job_of(clip: Clip, wanted: Mapping[str, Sequence[str]], example: tuple[str, str] = ("", "")) -> Job:
+    """What is wanted of a clip."""
+    return Job(**{one.name: getattr(clip, one.name) for one in fields(Clip)}, wanted=wanted, example=example)
 
 
 @dataclass(frozen=True)
