@@ -41,6 +41,15 @@ FORMS = {
     "vox_s3": "form_vox_s3",
     "xcodec": "form_xcodec",
 }
+# Module of a family -> which part of it makes no graph, and why.
+WITHOUT = {
+    "focalcodec": "its encoder is cut in pieces whose ends are those of the clip, and its decoder's are",
+    "neucodec": "its semantic encoder, a Conformer of 600 million parameters, normalises spectra by the clip's own length",
+    "speechtokenizer": "its convolutions mirror the sound at both ends, and an LSTM runs backwards over the whole clip",
+    "step_audio": "its linguistic tokens are made by FunASR's encoder in chunks with a memory of their own",
+    "wavtokenizer": "its encoder mirrors the sound at both ends, and its decoder is an inverse STFT behind attention",
+    "xcodec2": "its semantic encoder, a Conformer of 600 million parameters, normalises spectra by the clip's own length",
+}
 TOOLS = ("torch", "onnx", "onnxruntime", "onnxscript")
 
 
@@ -54,7 +63,9 @@ def plan_of(model: Model, streaming: bool = False) -> Plan:
         if form is not None and cls.__module__.startswith(Model.__module__.partition(".")[0]):
             plan: Plan = import_module(f".{form}", __package__).plan(model, streaming)
             return plan
-    raise ExportError(f"{model.facts.name} cannot be exported: there is no plain form of its network yet")
+    family = type(model).__module__.rpartition(".")[2]
+    reason = WITHOUT.get(family, f"no form of the networks of {family!r} is known here")
+    raise ExportError(f"{model.facts.name} cannot be exported: {reason}")
 
 
 @dataclass(frozen=True)
