@@ -45,8 +45,21 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--text-template", metavar="TEXT", help=note)
     note = "column with the id of the clip of who speaks at the same time"
     parser.add_argument("--other-column", metavar="COLUMN", help=note)
+    parser.add_argument("--layouts", action=_Layouts, nargs=0, help="print all layouts with their parameters, and end")
     add_json_option(parser)
     parser.set_defaults(run=run)
+
+
+class _Layouts(argparse.Action):
+    """As `--version` does: print and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from ..corpus.layouts import LAYOUTS, parameters
+
+        for name, kind in LAYOUTS.items():
+            settings = ", ".join(f"{key}={value}" for key, value in parameters(kind).items())
+            print(f"{name}: {kind.about}" + (f"\n    {settings}" if settings else ""))
+        parser.exit(0)
 
 
 def _setting(text: str) -> tuple[str, str]:

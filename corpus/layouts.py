@@ -24,13 +24,14 @@ from .layout_tree import Orpheus, Tree
 from .layout_turns import CosyVoice2, CosyVoice3, Glm4Voice, MinMo, StepAudio
 from .layout_units import Dedup, SpiritLM
 
-__all__ = ["LAYOUTS", "layout_from", "layout_names", "make_layout"]
+__all__ = ["LAYOUTS", "layout_from", "layout_kind", "layout_names", "make_layout", "parameters"]
 
 KINDS: tuple[type[SequenceLayout], ...] = (
     Flat, Parallel, Delay, CoarseFirst, Valle, Tree, Orpheus, MiniOmni, Moshi, Glm4Voice, CosyVoice2, CosyVoice3, MinMo,
     OmniFlatten, OmniFlatten3, OmniFlatten2, MiniCpmO, StepAudio, Csm, Dedup, SpiritLM,
 )  # fmt: skip
 LAYOUTS: Mapping[str, type[SequenceLayout]] = {kind.name: kind for kind in KINDS}
+ALIASES = {"musicgen": "delay", "vall-e": "valle"}
 
 
 def layout_names() -> list[str]:
@@ -38,27 +39,27 @@ def layout_names() -> list[str]:
     return list(LAYOUTS)
 
 
-def make_layout(name: str, facts: Facts, streams: int | None = None, **parameters: Any) -> SequenceLayout:
+def make_layout(name: str, facts: Facts, streams: int | None = None, **settings: Any) -> SequenceLayout:
     """A layout for the tokens of a model.
 
     Args:
         name: one of `layout_names()`.
         facts: of the model.
         streams: how many of its streams the tokens have; all by default.
-        parameters: fields of the layout, of the right type or as text ("true", "7", "0,1,2").
+        settings: fields of the layout, of the right type or as text ("true", "7", "0,1,2").
 
     Raises `CorpusError` for an unknown name or parameter, and where layout and streams do not suit each other.
     """
     count = facts.streams if streams is None else streams
-    kind = _kind(name)
-    given = {key: _value(kind, key, value) for key, value in parameters.items()}
+    kind = layout_kind(name)
+    given = {key: _value(kind, key, value) for key, value in settings.items()}
     return kind(sizes=tuple(facts.codebook_sizes[:count]), rates=tuple(facts.frame_rates[:count]), **given)
 
 
 def layout_from(data: Mapping[str, Any]) -> SequenceLayout:
     """The layout of which `data` is `to_dict()`. Raises `CorpusError` when it is none."""
     try:
-        kind = _kind(str(data["name"]))
+        kind = layout_kind(str(data["name"]))
         given = {key: _value(kind, key, value) for key, value in data.items() if key not in ("name", "sizes", "rates")}
         sizes, rates = tuple(int(size) for size in data["sizes"]), tuple(Fraction(rate) for rate in data["rates"])
         return kind(sizes=sizes, rates=rates, **given)
@@ -66,11 +67,18 @@ def layout_from(data: Mapping[str, Any]) -> SequenceLayout:
         raise CorpusError(f"these parameters of a layout are damaged: {type(error).__name__}: {error}") from None
 
 
-def _kind(name: str) -> type[SequenceLayout]:
+def layout_kind(name: str) -> type[SequenceLayout]:
+    """The class of a layout, by its name or another that it is known by. Raises `CorpusError` when there is none."""
+    name = ALIASES.get(name, name)
     if name not in LAYOUTS:
-        near = difflib.get_close_matches(name, LAYOUTS, 1)
+        near = difflib.get_close_matches(name, [*LAYOUTS, *ALIASES], 1)
         raise CorpusError(f"no layout {name!r}{f', did you mean {near[0]!r}?' if near else ''}; there are {', '.join(LAYOUTS)}")
     return LAYOUTS[name]
+
+
+def parameters(kind: type[SequenceLayout]) -> dict[str, Any]:
+    """Parameters of a layout and their defaults; those that are -1 or () follow from the streams."""
+    return {field.name: field.default for field in dataclasses.fields(kind) if field.name not in ("sizes", "rates")}
 
 
 def _value(kind: type[SequenceLayout], key: str, value: Any) -> Any:

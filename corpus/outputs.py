@@ -10,7 +10,7 @@ megatron     OUT/ids.bin and ids.idx, one pair per sequence; OUT/rows/ holds the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -60,9 +60,9 @@ class Output(ABC):
         self._close()
 
     @classmethod
-    def read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
-        """Rows of a part, in order. Raises `TokensError` when it is damaged."""
-        return cls._read(folder, schema, part, parts)
+    def read(cls, folder: Path, schema: PackedSchema, part: int, rows: Sequence[int]) -> Iterator[pa.Table]:
+        """Rows of a part, in order; `rows`: how many each part has. Raises `TokensError` when it is damaged."""
+        return cls._read(folder, schema, part, rows)
 
     # ------------------------------------------------------------------ what a form implements
     @abstractmethod
@@ -79,4 +79,4 @@ class Output(ABC):
 
     @classmethod
     @abstractmethod
-    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]: ...
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, rows: Sequence[int]) -> Iterator[pa.Table]: ...

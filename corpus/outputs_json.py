@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,14 @@ class JsonLines(Output):
         """Nothing is left to do."""
 
     @classmethod
-    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, rows: Sequence[int]) -> Iterator[pa.Table]:
         path = folder / part_name(part, "jsonl")
 
-        def rows() -> Iterator[dict[str, Any]]:
+        def samples() -> Iterator[dict[str, Any]]:
             with open(path, encoding="utf-8") as file:
                 yield from map(json.loads, file)
 
-        return _tables(rows(), schema, path)
+        return _tables(samples(), schema, path)
 
 
 class WebDataset(Output):
@@ -130,10 +130,10 @@ class WebDataset(Output):
         """Nothing is left to do."""
 
     @classmethod
-    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, rows: Sequence[int]) -> Iterator[pa.Table]:
         path = folder / part_name(part, "tar")
 
-        def rows() -> Iterator[dict[str, Any]]:
+        def samples() -> Iterator[dict[str, Any]]:
             with tarfile.open(path, "r:") as tar:
                 members = iter(tar)
                 for member in members:
@@ -143,7 +143,7 @@ class WebDataset(Output):
                         row[name] = data.decode() if form.is_text else np.load(io.BytesIO(data), allow_pickle=False).tolist()
                     yield row
 
-        return _tables(rows(), schema, path)
+        return _tables(samples(), schema, path)
 
 
 def _member(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> bytes:

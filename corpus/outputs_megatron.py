@@ -16,8 +16,9 @@ Sequences of several columns are written row by row; `layout.json` says how many
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,20 +120,31 @@ class Megatron(Output):
             write_index(self.folder / f"{name}.idx", sizes, id_type(self.schema.forms[name]))
 
     @classmethod
-    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
-        stored = {name: read_index(folder / f"{name}.bin") for name in schema.forms}
-        paths = [folder / "rows" / part_name(i, "parquet") for i in range(part + 1)]
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, rows: Sequence[int]) -> Iterator[pa.Table]:
+        stored = {name: _known_index(folder / f"{name}.bin") for name in schema.forms}
+        path = folder / "rows" / part_name(part, "parquet")
+        original = {new: name for name, new in schema.names.items()}
+        start = sum(rows[:part])
         try:
-            start = sum(pq.read_metadata(path).num_rows for path in paths[:-1])
-            with pq.ParquetFile(paths[-1], page_checksum_verification=True) as file:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 for group in range(file.metadata.num_row_groups):
-                    rows = file.read_row_group(group)
-                    packed = [_sequences(schema, stored, number) for number in range(start, start + rows.num_rows)]
-                    start += rows.num_rows
-                    original = {new: name for name, new in schema.names.items()}
-                    yield schema.table(rows.rename_columns([original[name] for name in rows.column_names]), packed)
+                    others = file.read_row_group(group)
+                    packed = [_sequences(schema, stored, start + i) for i in range(others.num_rows)]
+                    start += others.num_rows
+                    yield schema.table(others.rename_columns([original[name] for name in others.column_names]), packed)
         except (OSError, pa.ArrowException, IndexError) as error:
-            raise TokensError(f"{str(paths[-1])!r} is damaged or of other sequences: {error}") from None
+            raise TokensError(f"{str(path)!r} is damaged or of other sequences: {error}") from None
+
+
+def _known_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """`read_index`, once for all parts as long as the files stay as they are."""
+    files = [file for file in (path, path.with_suffix(".idx")) if file.is_file()]
+    return _read_once(path, tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+
+
+@functools.lru_cache(maxsize=4)
+def _read_once(path: Path, stamps: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray]:
+    return read_index(path)
 
 
 def _sequences(schema: PackedSchema, stored: Any, number: int) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Parquet(Output):
         """Nothing is left to do."""
 
     @classmethod
-    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, rows: Sequence[int]) -> Iterator[pa.Table]:
         path = folder / part_name(part, "parquet")
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -76,23 +76,26 @@ class HuggingFace(Output):
             self.end()
             count = 1
         files = [{"filename": _arrow_name(part, count)} for part in range(count)]
-        mark = hashlib.sha256(b"".join((self.folder / file["filename"]).read_bytes()[-4096:] for file in files)).hexdigest()[
-            :16
-        ]
+        mark = hashlib.sha256("".join(_digest(self.folder / file["filename"]) for file in files).encode()).hexdigest()[:16]
         state: dict[str, Any] = {"_data_files": files, "_fingerprint": mark, "_format_columns": None, "_format_kwargs": {},
                  "_format_type": None, "_output_all_columns": False, "_split": None}  # fmt: skip
         (self.folder / "state.json").write_text(json.dumps(state, indent=2))
         (self.folder / "dataset_info.json").write_text("{}")
 
     @classmethod
-    def _read(cls, folder: Path, schema: PackedSchema, part: int, parts: int) -> Iterator[pa.Table]:
-        path = folder / _arrow_name(part, parts)
+    def _read(cls, folder: Path, schema: PackedSchema, part: int, rows: Sequence[int]) -> Iterator[pa.Table]:
+        path = folder / _arrow_name(part, len(rows))
         try:
             with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
                 for batch in stream:
                     yield pa.Table.from_batches([batch])
         except (OSError, pa.ArrowException) as error:
             raise TokensError(f"{str(path)!r} is damaged: {error}") from None
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _arrow_name(part: int, parts: int) -> str:

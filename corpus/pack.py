@@ -26,7 +26,7 @@ import pyarrow as pa
 from ..core.errors import CorpusError, TokensError
 from .batches import Batch, Record
 from .layout import Utterance
-from .layouts import LAYOUTS, make_layout
+from .layouts import layout_kind, make_layout
 from .outputs import Output
 from .outputs_json import JsonLines, WebDataset
 from .outputs_megatron import Megatron
@@ -158,8 +158,8 @@ class _Packer:
 
     def _text(self) -> TextSource:
         options = self.options
-        kind = LAYOUTS.get(options.layout)
-        if kind is None or kind.takes_text != "ids" or options.no_text:
+        kind = layout_kind(options.layout)
+        if kind.takes_text != "ids" or options.no_text:
             return NoText()
         if options.text_ids_column is not None:
             return ColumnIds(self._column(options.text_ids_column), self.reader._schema)
@@ -176,7 +176,7 @@ class _Packer:
         """Those given, and ids that the text tokenizer knows."""
         found = dict(self.options.parameters)
         if isinstance(self.text, TokenizerIds):
-            for key, token in LAYOUTS[self.options.layout].from_tokenizer.items():
+            for key, token in layout_kind(self.options.layout).from_tokenizer.items():
                 id = self.text.id_of(token)
                 if id is not None:
                     found.setdefault(key, id)

@@ -67,7 +67,7 @@ class PackedFolder:
     def tables(self, part: int) -> Iterator[pa.Table]:
         """Rows of a part. Raises `TokensError` when they are damaged or not as many as there were."""
         found = 0
-        for table in self.form.read(self.path, self.schema, part, len(self.parts)):
+        for table in self.form.read(self.path, self.schema, part, self.parts):
             found += table.num_rows
             yield table
         if found != self.parts[part]:

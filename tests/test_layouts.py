@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from voxzoo import CorpusError, Facts, TokensError
 from voxzoo.corpus.layout import SequenceLayout, Utterance
-from voxzoo.corpus.layouts import LAYOUTS, layout_from, layout_names, make_layout
+from voxzoo.corpus.layouts import LAYOUTS, layout_from, layout_kind, layout_names, make_layout
 
 from layout_facts import SPIRIT, STEP, equal, facts, tree  # isort: skip
 
@@ -64,6 +64,11 @@ def said(layout: SequenceLayout, frames: int, texts: int, others: int, other_tex
         text(other_texts, "other_text" in parts),
         "w" * texts if layout.text_kind == "words" else "",
     )
+
+
+def test_other_names_of_layouts() -> None:
+    assert layout_kind("musicgen") is LAYOUTS["delay"]
+    assert layout_kind("vall-e") is LAYOUTS["valle"]
 
 
 def test_every_layout_is_tried() -> None:

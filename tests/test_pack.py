@@ -347,3 +347,9 @@ def test_the_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert status == 2
     assert main(["pack", source, "--layout", "parallel", "-o", str(tmp_path / "p")]) == 0
     assert "24 clips as parallel" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["pack", "--layouts"])
+    listed = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert all(f"{name}: " in listed for name in layout_names())
+    assert "acoustic_delay=1" in listed
