@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COSTS", "VERSION", "cost", "first_output", "machine", "measure"]
 
-VERSION = 2  # of the way it is measured
+VERSION = 3  # of the way it is measured
 SECONDS = 9.7  # of speech, at most
 BUDGET = 20.0  # seconds that the three rounds may take, about: a slow model is given less speech
 ROUNDS = 3
@@ -51,7 +52,7 @@ _TIMED = (
 COSTS = (
     Metric("rtf_encode", "RTF encode", "s/s", "lower", f"real-time factor of encode: {_TIMED}", digits=3),
     Metric("rtf_decode", "RTF decode", "s/s", "lower", f"real-time factor of decode: {_TIMED}", digits=3),
-    Metric("peak_memory", "Memory", "MB", "lower", "highest resident memory (ru_maxrss, 10^6 bytes) of the process that loads "
+    Metric("peak_memory", "Memory", "MB", "lower", "highest resident memory (10^6 bytes) of the process that loads "
            "the model, encodes and decodes that clip and streams, less that of the same process before it loads the model "
            "(both in the entries' `cost`); on a GPU the most memory allocated there. Anchors: the whole ffmpeg", digits=0),
     Metric("parameters", "Parameters", "millions", None, "parameters of the whole model, codebooks included", digits=2),
@@ -111,7 +112,8 @@ def _anchor(anchor: anchors.Anchor, speech: Audio) -> Cell:
 
 
 def _model(entrant: Entrant, device: str, speech: Audio) -> Cell:
-    torch = None if is_bundle(entrant.model) else importlib.import_module("torch")
+    engine = importlib.import_module("onnxruntime" if is_bundle(entrant.model) else "torch")  # whose memory is not the model's
+    torch = engine if engine.__name__ == "torch" else None
     if device == "cpu" and torch:  # a bundle's graphs go by the environment
         torch.set_num_threads(1)
     base = _resident()
@@ -209,7 +211,16 @@ def _memory_of(command: list[str], data: bytes) -> float:
 
 
 def _resident() -> float:
-    """Highest resident memory of this process so far, in 10^6 bytes."""
+    """Highest resident memory of this process so far, in 10^6 bytes.
+
+    ru_maxrss begins with what the process that started this one had; VmHWM of Linux does not.
+    """
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT / 1e6
 
 
