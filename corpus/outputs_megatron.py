@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import struct
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ class Megatron(Output):
         (folder / "rows").mkdir()
         self._others = pa.schema([field for field in schema.schema if field.name not in schema.forms])
         self._bins = {name: open(folder / f"{name}.bin", "wb") for name in schema.forms}  # noqa: SIM115 - closed in `_close`
-        self._sizes: dict[str, list[int]] = {name: [] for name in schema.forms}
+        self._sizes = {name: array("q") for name in schema.forms}
 
     def _begin(self, parts: int) -> None:
         path = self.folder / "rows" / part_name(self.part, "parquet")
@@ -116,7 +117,7 @@ class Megatron(Output):
     def _close(self) -> None:
         for name, file in self._bins.items():
             file.close()
-            sizes = np.array(self._sizes[name], np.int64)
+            sizes = np.frombuffer(self._sizes[name], np.int64)
             write_index(self.folder / f"{name}.idx", sizes, id_type(self.schema.forms[name]))
 
     @classmethod

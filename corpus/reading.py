@@ -70,7 +70,7 @@ class Reader:
     # ------------------------------------------------------------------ views
     def _view(self) -> Reader:
         new = copy.copy(self)
-        for name in ("_matching", "_by_id", "groups", "_schema"):
+        for name in ("_matching", "_by_id", "_needed"):
             new.__dict__.pop(name, None)
         new._recent = OrderedDict()
         return new
@@ -230,9 +230,9 @@ class Reader:
         skipped = row - start if self._matching is None else number - int(np.searchsorted(self._matching, start))
         return self._batch(group)[skipped]
 
-    @property
-    def _starts(self) -> list[int]:
-        return [group.start for group in self.groups]
+    @functools.cached_property
+    def _starts(self) -> np.ndarray:
+        return np.array([group.start for group in self.groups], np.int64)
 
     def __contains__(self, id: object) -> bool:
         return id in self._by_id

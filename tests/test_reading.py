@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,12 @@ def test_joins(folder: Path, tmp_path: Path, reader: Reader, kind: str) -> None:
 def test_what_cannot_be_asked_for(reader: Reader, use: Callable[[Reader], Any], message: str) -> None:
     with pytest.raises(CorpusError, match=message):
         use(reader)
+
+
+def test_reading_needs_no_torch(folder: Path) -> None:
+    code = f"import sys, voxzoo; n = len(voxzoo.open({str(folder)!r})[3].codes); print(n, 'torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["2", "False"]
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
