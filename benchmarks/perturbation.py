@@ -1,4 +1,4 @@
-"""Voices changed in batches, against Praat's "Change gender" clip by clip: how fast, and whether Praat hears what was asked for.
+"""Voices changed in batches, against Praat's "Change gender" clip by clip: how fast, and does Praat hear what was asked for?
 
     python benchmarks/perturbation.py FOLDER [--clips 24] [--seconds 6] [--device cpu] [--threads 2]
 
