@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import CorpusError, TokensError, WrongModelError
-from .pack import new_folder
+from .new_folder import new_folder
 from .reading import Reader
 from .reading import open as open_reader
 from .shards import Dataset, shard_name

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from ..core.errors import CorpusError, TokensError
 from .batches import Batch, Record
 from .layout import Utterance
 from .layouts import layout_kind, make_layout
+from .new_folder import new_folder
 from .outputs import Output
 from .outputs_json import JsonLines, WebDataset
 from .outputs_megatron import Megatron
@@ -36,7 +34,7 @@ from .reading import Reader, RowGroup
 from .reading import open as open_reader
 from .text_ids import ColumnIds, NoText, TextSource, TokenizerIds, Words
 
-__all__ = ["FORMAT", "FORMS", "PackOptions", "Packing", "new_folder", "pack"]
+__all__ = ["FORMAT", "FORMS", "PackOptions", "Packing", "pack"]
 
 FORMAT = "voxzoo.packed/1"
 FORMS: Mapping[str, type[Output]] = {kind.name: kind for kind in (Parquet, HuggingFace, JsonLines, WebDataset, Megatron)}
@@ -106,33 +104,6 @@ def pack(options: PackOptions, advance: Callable[[int, float], None] | None = No
         raise CorpusError(f"no output form {options.form!r}; there are {', '.join(FORMS)}")
     with new_folder(options.output) as folder:
         return _Packer(options, reader, folder).run(advance)
-
-
-@contextmanager
-def new_folder(path: str) -> Iterator[Path]:
-    """A folder beside `path` that takes its place when the block ends well. Raises `CorpusError` when `path` is there."""
-    target = Path(path)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise CorpusError(f"{path!r} exists; name a new or empty folder")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise CorpusError(f"cannot write {path!r}: {error.strerror or error}") from None
-    try:
-        yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise CorpusError(f"cannot write {path!r}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class _Packer:

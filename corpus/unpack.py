@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from ..core.errors import CorpusError, TokensError
 from .layout import Packed, SequenceLayout, Utterance
 from .layouts import layout_from
-from .pack import FORMAT, FORMS, new_folder
+from .new_folder import new_folder
+from .pack import FORMAT, FORMS
 from .packed_schema import PackedSchema
 from .shards import shard_name
 
