@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..codecs._baichuan import Network
 from ..codecs.baichuan import Baichuan
 from ..core.model import Model
-from .plain_mel import PlainLogMel
+from ..core.whisper_mel import normalise
+from .plain_mel import PlainLogMel, loudest
 from .plan import Plan
 
 __all__ = ["plan"]
@@ -37,8 +38,7 @@ class Encode(nn.Module):
         most = net.longest // net.hop
         held = torch.minimum(ends // net.hop + 1, torch.full_like(ends, most))
         place = torch.arange(log.shape[2], device=wav.device)
-        loudest = torch.where((place < held[:, None])[:, None], log, -torch.inf).amax((1, 2), keepdim=True)
-        mel = (torch.maximum(log, loudest - 8.0) + 4.0) / 4.0
+        mel = normalise(log, loudest(log, held))
         frames = torch.minimum(lengths // net.hop + 1, torch.full_like(lengths, most))
         x = F.gelu(model.conv1(mel * (place < frames[:, None])[:, None]))
         x = F.gelu(model.conv2(x * (place < frames[:, None])[:, None])).transpose(1, 2)

@@ -1,4 +1,7 @@
-"""Graphs of the S3 tokenizers: the whole batch at once, none of its clips seeing what lies beyond its end."""
+"""Graphs of the S3 tokenizers: the whole batch at once, none of its clips seeing what lies beyond its end.
+
+`span` is what windows of long clips ask for: codes of the spectrogram's frames from the first number up to the second.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.model import Model
-from ..tokenizers._s3 import Attention, Block, Network, angles, rotated
-from ..tokenizers.s3 import S3
-from .plain_mel import PlainLogMel
+from ..core.whisper_mel import normalise
+from ..tokenizers._s3 import Attention, Block, Network, angles, rotated, token_frames
+from ..tokenizers.s3 import LEAD, MARGIN, S3, WINDOW
+from .plain_mel import PlainLogMel, loudest
 from .plan import Plan
+from .trace import Port
 
 __all__ = ["plan"]
 
+ALL = 1 << 62  # the end of a span that has none
+
 
 class Encode(nn.Module):
-    """wav (B, T), lengths (B,) -> codes (B, N)."""
+    """wav (B, T), lengths (B,), span (2,) -> codes (B, N) of the frames in the span, which may be longer than the clip."""
 
     def __init__(self, model: S3, least: int) -> None:
         super().__init__()
@@ -27,10 +34,13 @@ class Encode(nn.Module):
         self.mel = PlainLogMel(c["mels"], c["sample_rate"], c["n_fft"], c["hop"])
         self.hop, self.least = c["hop"], least
 
-    def forward(self, wav: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, wav: Tensor, lengths: Tensor, span: Tensor) -> Tensor:
         """See the class."""
-        frames = (lengths // self.hop).clamp(min=1)
-        mel = self.mel(wav, lengths.clamp(min=self.least), frames)
+        log = self.mel.log_mel(wav, lengths.clamp(min=self.least))
+        place = torch.arange(log.shape[2], device=wav.device)
+        log = log.index_select(2, torch.minimum(place + span[0], place[-1]))
+        frames = torch.minimum((lengths // self.hop).clamp(min=1), span[1]) - span[0]
+        mel = normalise(log, loudest(log, frames))
         return self.network.quantizer["_codebook"](encoded(self.network, mel, frames))
 
 
@@ -47,7 +57,8 @@ def encoded(network: Network, mel: Tensor, frames: Tensor) -> Tensor:
         angle = angles(x.shape[1], encoder.head)[:, None]
         turn = angle.cos(), angle.sin()
     else:
-        x = x + F.embedding(torch.arange(x.shape[1], device=x.device), encoder.positional_embedding)
+        place = torch.arange(x.shape[1], device=x.device).clamp(max=len(encoder.positional_embedding) - 1)
+        x = x + F.embedding(place, encoder.positional_embedding)
     for block in encoder.blocks:
         x = passed(cast(Block, block), x, turn, held)
     return x
@@ -80,11 +91,14 @@ def attended(layer: Attention, x: Tensor, shortcut: Tensor, turn: tuple[Tensor, 
 
 
 def plan(model: Model, streaming: bool) -> Plan:
-    """See `graphs.plan_of`. Windows of long clips are 30 s, with the margins that the model has."""
+    """See `graphs.plan_of`."""
     tokenizer, made = cast(S3, model), Plan.of(model)
     config = tokenizer.config
     least = max(config["n_fft"] // 2 + 1, config["hop"])
     made.padding = {"multiple": made.hop, "span": 1, "more": 0, "least": -(-least // made.hop) * made.hop}
-    made.encoder(Encode(tokenizer, least), lengths=True, frames=11)
-    made.long["encoder"] = {"kind": "whole"}
+    span = Port("span", [2], torch.tensor([0, ALL]))
+    made.encoder(Encode(tokenizer, least), lengths=True, frames=11, inputs=[span])
+    second, per = config["sample_rate"] // config["hop"], token_frames(config)
+    sizes = {"size": WINDOW * second, "step": (WINDOW - 2 * MARGIN) * second, "margin": MARGIN * second // per}
+    made.long["encoder"] = {"kind": "spectrogram", "hop": config["hop"], "lead": LEAD, "per": per, **sizes}
     return made

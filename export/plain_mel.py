@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..core.slaney_mel import mel_filters
 from ..core.whisper_mel import FLOOR, normalise
 
-__all__ = ["PlainLogMel"]
+__all__ = ["PlainLogMel", "loudest"]
 
 
 class PlainLogMel(nn.Module):
@@ -40,9 +40,7 @@ class PlainLogMel(nn.Module):
         -> (B, mels, T // hop).
         """
         log = self.log_mel(wav, ends)
-        place = torch.arange(log.shape[2], device=wav.device)
-        seen = torch.where((place < frames[:, None])[:, None], log, -math.inf)
-        return normalise(log, seen.amax((1, 2), keepdim=True))
+        return normalise(log, loudest(log, frames))
 
     def log_mel(self, wav: Tensor, ends: Tensor) -> Tensor:
         """log10 of the power in mel bands, (B, mels, T // hop)."""
@@ -53,3 +51,9 @@ class PlainLogMel(nn.Module):
         spectrum = F.conv1d(mirrored[:, None], self.basis, stride=self.hop)[:, :, : wav.shape[1] // self.hop]
         real, imaginary = spectrum.chunk(2, dim=1)
         return (self.filters @ (real * real + imaginary * imaginary)).clamp(min=FLOOR).log10()
+
+
+def loudest(log: Tensor, frames: Tensor) -> Tensor:
+    """log (B, mels, L), of which each clip has so many frames (B,) -> its largest value (B, 1, 1)."""
+    place = torch.arange(log.shape[2], device=log.device)
+    return torch.where((place < frames[:, None])[:, None], log, -math.inf).amax((1, 2), keepdim=True)

@@ -43,9 +43,9 @@ class Cut(nn.Module):
         self.hops = list(law["hops"]) if ceil else [int(law["hop"])] * streams
         self.per = [1] * streams if ceil else list(law["frames"])
 
-    def forward(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        """wav (B, T), lengths (B,) -> K codes (B, N_k)."""
-        codes = self.encode(wav, lengths) if self.lengths else self.encode(wav)
+    def forward(self, wav: Tensor, lengths: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+        """wav (B, T), lengths (B,), what else `encode` takes -> K codes (B, N_k)."""
+        codes = self.encode(wav, lengths, *more) if self.lengths else self.encode(wav)
         out = []
         for code, hop, per in zip([codes] if isinstance(codes, Tensor) else codes, self.hops, self.per, strict=True):
             frames = ((lengths - self.span).clamp(min=0) // hop + 1) * per
@@ -93,10 +93,11 @@ class Plan:
         """Samples of a frame of the slowest stream."""
         return round(self.model.facts.sample_rate / min(self.model.facts.frame_rates))
 
-    def encoder(self, encode: nn.Module, *, lengths: bool = False, frames: int = EXAMPLE) -> None:
+    def encoder(self, encode: nn.Module, *, lengths: bool = False, frames: int = EXAMPLE, inputs: Sequence[Port] = ()) -> None:
         """Add the encoder: a module wav (B, T) -> codes, one tensor or K.
 
-        lengths: whether it takes those of the clips beside. frames: slowest frames of the example.
+        lengths: whether it takes those of the clips beside, and after them further `inputs`. frames: slowest frames of the
+        example.
         """
         unit = self.padding["multiple"]
         size = -(-frames * self.hop // unit) * unit if unit > 1 else frames * self.hop + 13
@@ -105,7 +106,7 @@ class Plan:
         shortest = self.padding.get("least", 1) + 2 * self.hop
         axis = Times(unit, "pieces") if unit > 1 else Times(1, "samples", shortest)
         true = torch.tensor([size, size - size // 5])
-        ports = [Port("wav", ["batch", axis], wav), Port("lengths", ["batch"], true)]
+        ports = [Port("wav", ["batch", axis], wav), Port("lengths", ["batch"], true), *inputs]
         streams = self.model.facts.streams
         outputs = [Port(f"codes_{k}", ["batch", f"frames_{k}"], torch.zeros(0, dtype=torch.int64)) for k in range(streams)]
         self.parts.append(Part("encoder", Cut(encode, self.law, streams, lengths), ports, outputs))

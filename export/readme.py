@@ -39,7 +39,7 @@ import numpy as np, onnxruntime
 encoder = onnxruntime.InferenceSession("{folder}/encoder.onnx")
 wav = np.zeros((1, {example}), np.float32)               # your sound, completed with zeros
 codes = encoder.run(None, {{"wav": wav, "lengths": np.array([{example}])}})
-```
+```{span}
 
 ## C++
 
@@ -78,6 +78,10 @@ console.log(codes.codes_0.data);                         // a BigInt64Array
 ```
 """
 
+SPAN = """
+
+This encoder has one more input, `span`, int64 of two: which frames of its spectrogram the codes are of; `[0, 2**62]` is all."""
+
 
 def write_readme(manifest: Manifest, folder: Path, name: str) -> None:
     """`README.md` of the bundle that will lie in a folder called `name`."""
@@ -103,6 +107,7 @@ def write_readme(manifest: Manifest, folder: Path, name: str) -> None:
         decode='model.decode(tokens).write("again.wav")\n' if decoder else "",
         example=max(least, -(-facts.sample_rate // manifest.pad_multiple) * manifest.pad_multiple),
         outputs=outputs,
+        span=SPAN if any(port["name"] == "span" for file in graphs.values() for port in file.inputs) else "",
         count=streams,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")

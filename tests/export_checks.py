@@ -45,7 +45,8 @@ def encoded(plan: Plan, clips: list[Tensor]) -> list[Tensor]:
     for row, clip in zip(batch, clips, strict=True):
         row[: len(clip)] = clip
     with torch.no_grad():
-        out = part(plan, "encoder").module(batch, torch.tensor([len(clip) for clip in clips]))
+        more = [port.example for port in part(plan, "encoder").inputs[2:]]
+        out = part(plan, "encoder").module(batch, torch.tensor([len(clip) for clip in clips]), *more)
     return [out] if isinstance(out, Tensor) else list(out)
 
 

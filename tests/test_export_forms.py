@@ -7,8 +7,9 @@ from export_checks import SOUND, check_forms, encoded, noise, part, streamed_cod
 from voxzoo.core.errors import ExportError
 from voxzoo.core.model import Model
 from voxzoo.core.registry import entry, models
-from voxzoo.export.graphs import plan_of
+from voxzoo.export.graphs import WITHOUT, plan_of
 
+PARTLY = {"encodec-48k"}  # of a family that has forms otherwise
 STREAMING = ["vox-rvq-16k", "vox-snac-16k", "vox-s3-16k", "vox-dcspin-16k", "encodec-24k", "mimi", "soundstream-16k"]
 
 
@@ -17,7 +18,9 @@ def kind(name: str) -> str:
     item = entry(name)
     config = {**item.config, **item.tiny}
     backbone = config.get("backbone") or config.get("semantic") or {}
-    return f"{item.build} {backbone.get('model_type')} {config.get('quantizer')} {config.get('normalize')} {config.get('version')}"
+    return (
+        f"{item.build} {backbone.get('model_type')} {config.get('quantizer')} {config.get('normalize')} {config.get('version')}"
+    )
 
 
 KINDS = list({kind(name): name for name in reversed(models())}.values())[::-1]
@@ -26,13 +29,11 @@ KINDS = list({kind(name): name for name in reversed(models())}.values())[::-1]
 @pytest.mark.parametrize("name", KINDS)
 def test_forms_equal_the_model_or_say_which_part_has_none(name: str) -> None:
     model = tiny(name)
-    try:
-        plan = plan_of(model)
-    except ExportError as error:
-        assert str(error).startswith(f"{name} cannot be exported: ")
-        assert "no form of the networks" not in str(error)
-        return
-    check_forms(model, plan)
+    if model.__class__.__module__.rpartition(".")[2] in WITHOUT or name in PARTLY:
+        with pytest.raises(ExportError, match=f"^{name} cannot be exported: (?!no form of the networks)"):
+            plan_of(model)
+    else:
+        check_forms(model, plan_of(model))
 
 
 def test_every_entry_of_the_registry_has_a_kind_here() -> None:
