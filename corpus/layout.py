@@ -88,7 +88,7 @@ class SequenceLayout(ABC):
     Attributes:
         name, about: its name, and one line on what it is.
         takes_text: "ids" where it places text ids, "words" where text as written.
-        takes_other: whether it has a place for a second speaker.
+        takes_other, takes_other_text: whether it has a place for a second speaker, and for what is said there.
         sizes, rates: of the streams that it lays out.
     """
 
@@ -96,6 +96,7 @@ class SequenceLayout(ABC):
     about: ClassVar[str]
     takes_text: ClassVar[Literal["", "ids", "words"]] = ""
     takes_other: ClassVar[bool] = False
+    takes_other_text: ClassVar[bool] = False
     template: ClassVar[str] = "{text}"  # what is given to the text tokenizer, from the columns of a row
     text_specials: ClassVar[bool] = False  # whether the text tokenizer adds its own begin and end
     from_tokenizer: ClassVar[Mapping[str, str]] = {}  # field -> the token of a text tokenizer whose id it is
@@ -104,6 +105,9 @@ class SequenceLayout(ABC):
     rates: tuple[Fraction, ...]
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if "offset" in field.name and getattr(self, field.name) < 0:
+                raise CorpusError(f"{field.name}={getattr(self, field.name)} of the layout {self.name}; expected at least 0")
         self._suits()
 
     # ------------------------------------------------------------------ what a layout implements
@@ -175,9 +179,15 @@ class SequenceLayout(ABC):
 
     def _check_said(self, said: Utterance) -> None:
         self._check_codes(said.codes)
+        for given, place, what in (
+            (len(said.text), self.text_kind == "ids", "text ids"),
+            (len(said.words), self.text_kind == "words", "words"),
+            (len(said.other), self.takes_other, "a second speaker"),
+            (len(said.other_text), self.takes_other_text, "the other speaker's text"),
+        ):
+            if given and not place:
+                raise TokensError(f"the layout {self.name}, as it is set, has no place for {what}")
         if said.other:
-            if not self.takes_other:
-                raise TokensError(f"the layout {self.name} has no place for a second speaker")
             self._check_codes(said.other)
 
     def _check_codes(self, codes: Sequence[np.ndarray]) -> None:

@@ -80,11 +80,6 @@ class Moshi(SequenceLayout):
         text = rows[: len(sides[0][0]), 0] if self.aligned else rows[rows[:, 0] != self.text_padding, 0]
         return Utterance(sides[0], text, sides[1] if len(sides[1][0]) else ())
 
-    def _check_said(self, said: Utterance) -> None:
-        super()._check_said(said)
-        if len(said.other_text):
-            raise TokensError("the layout moshi has no place for the other speaker's text")
-
 
 @dataclass(frozen=True, kw_only=True)
 class MiniOmni(TreeLayout):
@@ -112,6 +107,8 @@ class MiniOmni(TreeLayout):
         super()._suits()
         good = max(self.sizes) <= self.end_of_audio < self.audio_padding < self.stride
         self._want(good, f"has {self.end_of_audio} codes and specials up to {self.stride - 1} in a slot")
+        apart = self.text_vocabulary <= min(self.end_of_text, self.text_padding) and self.end_of_text != self.text_padding
+        self._want(apart, "needs an end_of_text and a text_padding that are no text and not the same")
 
     def _forms(self) -> dict[str, Form]:
         high = self.audio_offset + self.slots * self.stride if self.shift else max(self.text_padding + 1, self.stride)
@@ -122,7 +119,8 @@ class MiniOmni(TreeLayout):
         return [*range(1, self.slots + 1), 0]
 
     def _shifts(self) -> np.ndarray:
-        return np.append(self.audio_offset + self.stride * np.arange(self.slots), 0) * int(self.shift) + np.zeros(1, np.int64)
+        slots = self.audio_offset + self.stride * np.arange(self.slots)
+        return np.append(slots if self.shift else np.zeros_like(slots), 0)
 
     def _pack(self, said: Utterance) -> Packed:
         check_ids(said.text, self.text_vocabulary, "text id")

@@ -30,6 +30,7 @@ class OmniFlatten(SequenceLayout):
     about: ClassVar[str] = "OmniFlatten: chunks of user's speech and text, assistant's text and speech"
     takes_text: ClassVar[Literal["", "ids", "words"]] = "ids"
     takes_other: ClassVar[bool] = True
+    takes_other_text: ClassVar[bool] = True
     parts: ClassVar[tuple[str, ...]] = ("other", "other_text", "text", "own")
 
     text_chunk: int = 2
@@ -64,9 +65,6 @@ class OmniFlatten(SequenceLayout):
     def _pack(self, said: Utterance) -> Packed:
         check_ids(said.text, self.text_vocabulary, "text id")
         check_ids(said.other_text, self.text_vocabulary, "the other speaker's text id")
-        for part in ("text", "other_text"):
-            if part not in self.parts and len(getattr(said, part)):
-                raise TokensError(f"the layout {self.name} has no place for {part.replace('_', ' ')}")
         speech = {"own": said.codes[0], "other": said.other[0] if said.other else said.codes[0][:0]}
         streams = [speech[p] + self.speech_offset if p in speech else getattr(said, p) for p in self.parts]
         count = max(-(-len(stream) // width) for stream, width in zip(streams, self._widths(), strict=True))
@@ -100,6 +98,7 @@ class OmniFlatten3(OmniFlatten):
 
     name: ClassVar[str] = "omniflatten-3"
     about: ClassVar[str] = "OmniFlatten, three streams: user's speech, assistant's text and speech"
+    takes_other_text: ClassVar[bool] = False
     parts: ClassVar[tuple[str, ...]] = ("other", "text", "own")
 
 
@@ -110,6 +109,7 @@ class OmniFlatten2(OmniFlatten):
     name: ClassVar[str] = "omniflatten-2"
     about: ClassVar[str] = "OmniFlatten, two streams: user's and assistant's speech"
     takes_text: ClassVar[Literal["", "ids", "words"]] = ""
+    takes_other_text: ClassVar[bool] = False
     parts: ClassVar[tuple[str, ...]] = ("other", "own")
 
 
@@ -159,8 +159,6 @@ class MiniCpmO(SequenceLayout):
 
     def _pack(self, said: Utterance) -> Packed:
         check_ids(said.text, self.text_vocabulary, "text id")
-        if len(said.other_text):
-            raise TokensError("the layout minicpm-o has no place for the other speaker's text")
         heard = said.other[0] if said.other else said.codes[0][:0]
         own = said.codes[0]
         speaking = max(-(-len(own) // self.chunk), int(len(said.text) > 0))

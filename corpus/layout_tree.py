@@ -126,6 +126,16 @@ class Orpheus(TreeLayout):
     def _suits(self) -> None:
         super()._suits()
         self._want(max(self.sizes) <= self.stride, f"has {self.stride} ids for a slot (set stride=)")
+        marks = [
+            self.start_of_speech,
+            self.end_of_speech,
+            self.start_of_human,
+            self.end_of_human,
+            self.start_of_ai,
+            self.end_of_ai,
+        ]
+        apart = self.text_vocabulary <= min(marks) and max(marks) < self.audio_offset and len(set(marks)) == len(marks)
+        self._want(apart, "needs six marks between text and audio")
 
     def _forms(self) -> dict[str, Form]:
         return {"ids": Form(self.audio_offset + self.stride * self.slots)}

@@ -87,8 +87,6 @@ class SpiritLM(SequenceLayout):
         return {"string": Form(is_text=True), **dict(list(durations.items())[: 2 if len(self.sizes) == 3 else 1])}
 
     def _pack(self, said: Utterance) -> Packed:
-        if self.order == "speech" and said.words:
-            raise TokensError("the order 'speech' leaves the words out; set order=text-speech or speech-text to keep them")
         if SPEECH in said.words or TEXT in said.words or MARK.search(said.words):
             raise TokensError(f"the text holds marks of the layout spirit-lm itself: {said.words[:80]!r}")
         speech, durations = self._speech(said.codes)

@@ -167,6 +167,7 @@ class _Packer:
             self.output.begin(len(parts))
             for batch in self.reader.batches(groups):
                 packed = [self._pack(record) for record in batch]
+                self._check_one(batch, packed)
                 self.output.write(self._table(batch, packed))
                 if advance:
                     advance(len(batch), batch.seconds)
@@ -192,6 +193,19 @@ class _Packer:
         self.result.longest = max(self.result.longest, steps)
         return packed
 
+    def _check_one(self, batch: Batch, packed: list[Mapping[str, Any]]) -> None:
+        """Unpack the longest clip of a row group. Raises `CorpusError` when it does not come back."""
+        longest = int(batch.lengths[:, 0].argmax())
+        try:
+            same = self.layout.unpack(packed[longest]).codes
+            good = all(map(np.array_equal, same, batch.codes(longest)))
+        except TokensError:
+            good = False
+        if not good:
+            raise CorpusError(
+                f"with these parameters the layout {self.layout.name} does not give clip {batch.ids[longest]!r} back"
+            )
+
     def _utterance(self, record: Record) -> Utterance:
         ids, words = self.text.get({name: record[name] for name in self.text.needs})
         if not isinstance(self.text, NoText) and not len(ids) and not words:
@@ -202,7 +216,7 @@ class _Packer:
             return Utterance(codes, ids, words=words)
         other = tuple(stream.astype(np.int64) for stream in partner.codes)
         other = other if len(other[0]) else ()
-        if "other_text" not in getattr(self.layout, "parts", ()):
+        if not self.layout.takes_other_text:
             return Utterance(codes, ids, other)
         return Utterance(codes, ids, other, self.text.get({name: partner[name] for name in self.text.needs})[0])
 

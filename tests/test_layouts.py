@@ -56,12 +56,11 @@ def said(layout: SequenceLayout, frames: int, texts: int, others: int, other_tex
         ids = rng.integers(0, 2 if few else 30000, count if wanted else 0)
         return ids + (ids == 3)
 
-    parts = getattr(layout, "parts", ())
     return Utterance(
         streams(frames),
         text(texts, layout.text_kind == "ids"),
         streams(others) if layout.takes_other and others else (),
-        text(other_texts, "other_text" in parts),
+        text(other_texts, layout.takes_other_text),
         "w" * texts if layout.text_kind == "words" else "",
     )
 
@@ -153,8 +152,11 @@ def test_text_ids_outside_the_vocabulary_are_refused(layout: SequenceLayout) -> 
         ("spirit-lm", equal(2), {}, "needs one stream .units. or three"),
         ("omniflatten", equal(1), {"text_silence": 5}, "silences that are neither codes nor text"),
         ("moshi", equal(2), {"audio_initial": 5}, "an audio_initial that is no code"),
+        ("orpheus", tree(3), {"audio_offset": 100}, "needs six marks between text and audio"),
+        ("mini-omni", tree(3), {"text_padding": 151936}, "needs an end_of_text and a text_padding"),
         ("orpheus", facts((8192,) * 3, (1, 2, 4)), {}, "has 4096 ids for a slot"),
         ("orpheu", tree(3), {}, "no layout 'orpheu', did you mean 'orpheus'"),
+        ("step-audio", STEP, {"offset": "-1"}, "offset=-1 of the layout step-audio; expected at least 0"),
         ("dedup", equal(1), {"size": 3}, "has no parameter 'size'; it has offset, ends"),
         ("dedup", equal(1), {"ends": "yes"}, "ends='yes' of the layout dedup; expected bool"),
     ],
@@ -173,12 +175,16 @@ def test_lengths_that_do_not_belong_together() -> None:
 
 def test_what_has_no_place() -> None:
     one = (np.zeros(3, np.int64),)
-    with pytest.raises(TokensError, match="glm-4-voice has no place for a second speaker"):
-        make_layout("glm-4-voice", equal(1)).pack(Utterance(one, other=one))
-    with pytest.raises(TokensError, match="omniflatten-3 has no place for other text"):
-        make_layout("omniflatten-3", equal(1)).pack(Utterance(one, other_text=one[0]))
-    with pytest.raises(TokensError, match="leaves the words out"):
-        make_layout("spirit-lm", equal(1)).pack(Utterance(one, words="hello"))
+    for name, said, what in (
+        ("glm-4-voice", Utterance(one, other=one), "a second speaker"),
+        ("omniflatten-3", Utterance(one, other_text=one[0]), "the other speaker's text"),
+        ("omniflatten-2", Utterance(one, one[0]), "text ids"),
+        ("flat", Utterance(one, one[0]), "text ids"),
+        ("minicpm-o", Utterance(one, words="hello"), "words"),
+        ("spirit-lm", Utterance(one, words="hello"), "words"),
+    ):
+        with pytest.raises(TokensError, match=f"the layout {name}, as it is set, has no place for {what}"):
+            make_layout(name, equal(1)).pack(said)
     with pytest.raises(TokensError, match="holds marks of the layout"):
         make_layout("spirit-lm", equal(1), order="text-speech").pack(Utterance(one, words="say [Hu3]"))
     with pytest.raises(TokensError, match=r"the padding 3; text with padding in it is aligned=true"):

@@ -18,6 +18,7 @@ from voxzoo import CorpusError, Facts, TokensError, VoxzooError
 from voxzoo.cli import pack as verb
 from voxzoo.cli.main import main
 from voxzoo.corpus.engine import Options, tokenize
+from voxzoo.corpus.layout_parallel import Flat
 from voxzoo.corpus.layouts import layout_names
 from voxzoo.corpus.pack import FORMS, PackOptions, pack
 from voxzoo.corpus.unpack import open_packed, unpack
@@ -245,6 +246,13 @@ def test_ids_outside_the_vocabulary_name_the_clip(tmp_path: Path) -> None:
     options = PackOptions(source, str(tmp_path / "out"), "glm-4-voice", parameters={"audio_offset": "7"}, **IDS)
     with pytest.raises(TokensError, match="clip 'clip/00001': text id 11 is outside the vocabulary; expected 0 to 6"):
         pack(options)
+
+
+def test_a_layout_that_loses_something_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make(tmp_path / "tokens", "units")
+    monkeypatch.setattr(Flat, "_pack", lambda self, said: {"ids": said.codes[0] // 2})
+    with pytest.raises(CorpusError, match="the layout flat does not give clip '.*' back"):
+        pack(PackOptions(source, str(tmp_path / "out"), "flat"))
 
 
 def test_columns_that_json_cannot_hold(tmp_path: Path) -> None:
