@@ -25,6 +25,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 import bundle_files  # noqa: E402
 
+from voxzoo.cli.main import main  # noqa: E402
 from voxzoo.export import runtime_session  # noqa: E402
 from voxzoo.export.bundle import Manifest, sha256_of  # noqa: E402
 from voxzoo.export.runtime_external import external_files  # noqa: E402
@@ -598,6 +599,19 @@ def test_cuda_that_does_not_start_is_no_silent_run_on_the_cpu(
 
 
 # ------------------------------------------------------------------ verbs
+def test_info_tells_of_a_bundle(folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(folders["streams"])]) == 0
+    told = capsys.readouterr().out
+    assert "by-hand as ONNX graphs" in told
+    assert all(word in told for word in ("2 x 32", "fp32, for cpu", "with their state", "encoder_stream.onnx", "ab" * 32))
+    assert main(["info", str(folders["windows"]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stream_ratios"] == [1, 1]
+    spoilt = bundle_files.make(tmp_path / "bundle")
+    _changed(spoilt)
+    assert main(["info", str(spoilt)]) == 2
+    assert "encoder.onnx' is not the file" in capsys.readouterr().err
+
+
 def test_the_benchmark_tells_bundles_from_each_other(folders: dict[str, Path], tmp_path: Path) -> None:
     from voxzoo.eval.entrants import entrants
     from voxzoo.eval.playing import Players
