@@ -105,9 +105,9 @@ class SequenceLayout(ABC):
     rates: tuple[Fraction, ...]
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if "offset" in field.name and getattr(self, field.name) < 0:
-                raise CorpusError(f"{field.name}={getattr(self, field.name)} of the layout {self.name}; expected at least 0")
+        for each in dataclasses.fields(self):
+            if "offset" in each.name and getattr(self, each.name) < 0:
+                raise CorpusError(f"{each.name}={getattr(self, each.name)} of the layout {self.name}; expected at least 0")
         self._suits()
 
     # ------------------------------------------------------------------ what a layout implements

@@ -251,7 +251,7 @@ def test_ids_outside_the_vocabulary_name_the_clip(tmp_path: Path) -> None:
 def test_a_layout_that_loses_something_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make(tmp_path / "tokens", "units")
     monkeypatch.setattr(Flat, "_pack", lambda self, said: {"ids": said.codes[0] // 2})
-    with pytest.raises(CorpusError, match="the layout flat does not give clip '.*' back"):
+    with pytest.raises(CorpusError, match=r"the layout flat does not give clip '.*' back"):
         pack(PackOptions(source, str(tmp_path / "out"), "flat"))
 
 
