@@ -51,8 +51,12 @@ class VoxDCSpin(Model):
 
     @classmethod
     def build(cls, config: Mapping[str, Any]) -> DCSpin:
-        """The network with random weights."""
-        return DCSpin(DCSpinConfig.from_dict(config))
+        """The network with random weights; the first ones are large, or any sound would be the same token."""
+        network = DCSpin(DCSpinConfig.from_dict(config))
+        with torch.no_grad():
+            for layer in (network.encoder.front.first, network.encoder.front.second, network.encoder.front.out):
+                layer.weight.mul_(4.0)
+        return network
 
     def chunked(self, seconds: float) -> Self:
         """A model of the same weights that works in blocks of so many seconds: sooner heard, and other tokens near their ends.
