@@ -15,6 +15,7 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import parselmouth
@@ -56,13 +57,14 @@ def best(work: Callable[[], object], times: int = 3) -> tuple[float, float]:
     return min(wall), min(cpu)
 
 
-def praat_change(wav: np.ndarray, rng: np.random.Generator) -> None:
+def praat_change(wav: np.ndarray, rng: np.random.Generator) -> Any:
     """As Spin's training data is made: pitch's median, then all three changed."""
     sound = parselmouth.Sound(wav, RATE)
     pitch = call(sound, "To Pitch", 0.8 / 75, 75, 600)
     median = call(pitch, "Get quantile", 0, 0, 0.5, "Hertz")
-    if median > 0:
-        call((sound, pitch), "Change gender", rng.uniform(1, 1.4), median * rng.uniform(1, 2), rng.uniform(1, 1.5), 1)
+    if not median > 0:
+        return sound
+    return call((sound, pitch), "Change gender", rng.uniform(1, 1.4), median * rng.uniform(1, 2), rng.uniform(1, 1.5), 1)
 
 
 def pitch_of(wav: np.ndarray) -> np.ndarray:

@@ -78,9 +78,9 @@ def test_codes_are_those_of_the_most_alike_codeword(network: DCSpin) -> None:
     """As the published Spin reads its codebook."""
     wav = noise(1)[:, : 4 * BLOCK]
     x = network.encoder(wav)
-    head, words = network.quantizer.head[0], network.quantizer.codebook  # type: ignore[index]
-    z = F.normalize(F.linear(x, head.weight, head.bias), dim=2)  # type: ignore[union-attr,arg-type]
-    assert torch.equal(network.encode(wav), (z @ words.t()).argmax(2))  # type: ignore[operator]
+    head, words = network.quantizer.head[0], network.quantizer.codebook
+    z = F.normalize(F.linear(x, head.weight, head.bias), dim=2)
+    assert torch.equal(network.encode(wav), (z @ words.t()).argmax(2))
     assert len(network.encode(wav).unique()) > 3
 
 
@@ -137,10 +137,10 @@ def test_k_means_takes_the_place_of_the_codebook(tmp_path: Path) -> None:
     found = random_model(voxzoo.entry("vox-dcspin-16k"), {**TINY, "quantizer": "kmeans"})
     found.save(tmp_path)
     again = voxzoo.load(tmp_path)
-    x = found.network.encoder(noise(1)[:, :BLOCK])  # type: ignore[operator]
-    words = found.network.quantizer.codebook  # type: ignore[union-attr]
-    want = torch.cdist(x[0], words).argmin(1)  # type: ignore[arg-type]
-    assert torch.equal(again.network.encode(noise(1)[:, :BLOCK])[0], want)  # type: ignore[operator]
+    x = found.network.encoder(noise(1)[:, :BLOCK])
+    words = found.network.quantizer.codebook
+    want = torch.cdist(x[0], words).argmin(1)
+    assert torch.equal(again.network.encode(noise(1)[:, :BLOCK])[0], want)
 
 
 def test_units_of_a_backbone_stream_in_chunks() -> None:
@@ -167,7 +167,7 @@ def test_a_stream_keeps_no_more_with_time(model: VoxDCSpin) -> None:
     with model.stream_encoder() as encoder:
         for _ in range(10):
             encoder.push(noise(0.5)[0].numpy())
-            state = encoder.core.state  # type: ignore[attr-defined]
+            state = encoder.core.state
             assert isinstance(state, State)
             sizes.append(sum(t.numel() for layer in state.layers for t in layer) + state.maxima.numel())
     assert len(set(sizes)) == 1

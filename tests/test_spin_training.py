@@ -226,7 +226,7 @@ def test_hidden_sound_is_learnt(speech: Speech) -> None:
     cepstra = Cepstra(16000, 320, "cpu")
     cepstra.learn(speech.store, speech.train, counts, 8, 0, 64000)
     targets = label_all(speech.store, counts, cepstra.encode, 64000)
-    run = MaskedRun(STAGES[0], net, speech, 64000, "cpu", 0, "fp32", targets, 8)  # type: ignore[arg-type]
+    run = MaskedRun(STAGES[0], net, speech, 64000, "cpu", 0, "fp32", targets, 8)
     found = steps(run, 40)
     for term, most in (("seen", 0.7), ("masked", 0.95)):
         assert np.mean([row[term] for row in found[-10:]]) < most * np.mean([row[term] for row in found[:3]]), term
@@ -236,7 +236,7 @@ def test_hidden_sound_is_learnt(speech: Speech) -> None:
 
 
 def test_phones_are_learnt(speech: Speech) -> None:
-    run = PhonesRun(STAGES[3], encoder(), speech, 64000, "cpu", 0, "fp32")  # type: ignore[arg-type]
+    run = PhonesRun(STAGES[3], encoder(), speech, 64000, "cpu", 0, "fp32")
     before = run.validate()
     steps(run, 40)
     after = run.validate()
@@ -246,7 +246,7 @@ def test_phones_are_learnt(speech: Speech) -> None:
 def test_spin_keeps_lower_layers_and_moves_the_upper(speech: Speech) -> None:
     net = encoder()
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    run = SpinRun(STAGES[4], net, speech, 64000, "cpu", 0, "fp32")  # type: ignore[arg-type]
+    run = SpinRun(STAGES[4], net, speech, 64000, "cpu", 0, "fp32")
     losses = steps(run, 12)
     assert losses[-1]["primary"] < losses[0]["primary"]
     for key, value in net.state_dict().items():
@@ -258,10 +258,10 @@ def test_spin_keeps_lower_layers_and_moves_the_upper(speech: Speech) -> None:
 
 def test_without_another_voice_the_hearings_differ_in_noise_alone(speech: Speech) -> None:
     still = replace(STAGES[4], voice=None)
-    run = SpinRun(still, encoder(), speech, 64000, "cpu", 0, "fp32")  # type: ignore[arg-type]
+    run = SpinRun(still, encoder(), speech, 64000, "cpu", 0, "fp32")
     batch = speech.store.batch(speech.train[:3])
     assert torch.equal(run.other(batch, np.random.default_rng(0), QUIET), batch.wav)
-    voiced = SpinRun(STAGES[4], encoder(), speech, 64000, "cpu", 0, "fp32")  # type: ignore[arg-type]
+    voiced = SpinRun(STAGES[4], encoder(), speech, 64000, "cpu", 0, "fp32")
     other = voiced.other(batch, np.random.default_rng(0), QUIET)
     assert other.shape == batch.wav.shape
     assert (other - batch.wav).abs().max() > 0.01
