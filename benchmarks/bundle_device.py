@@ -57,14 +57,13 @@ def throughput(model: BundleModel, sizes: list[int]) -> None:
     rate = model.facts.sample_rate
     clip = speech(rate)[: int(SECONDS * rate)]
     for size in sizes:
-        sound = size * len(clip) / rate
-        made = model.encoded([clip] * size, model.facts.streams)
-        line = (
-            f"  batch {size:3d}: encode {sound / median(lambda n=size: model.encoded([clip] * n, model.facts.streams)):8.0f}x"
-        )
+        sound, clips = size * len(clip) / rate, [clip] * size
+        took = median(partial(model.encoded, clips, model.facts.streams))
+        line = f"  batch {size:3d}: encode {sound / took:8.0f}x real time"
         if model.decodes:
             lengths = np.full(size, model.facts.decoded_length(len(clip)))
-            line += f"  decode {sound / median(lambda m=made, n=lengths: model.parts.decode(m, n)):8.0f}x real time"
+            took = median(partial(model.parts.decode, model.encoded(clips, model.facts.streams), lengths))
+            line += f", decode {sound / took:8.0f}x"
         print(line)
 
 
