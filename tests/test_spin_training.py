@@ -38,7 +38,7 @@ from voxzoo.training.spin_recipe import (
 )
 from voxzoo.training.spin_run import SpinRun
 from voxzoo.training.spin_train import train
-from voxzoo.training.ssl_clusters import Cepstra, Targets, features, groups, label_all, means, nearest
+from voxzoo.training.ssl_clusters import LEARNT_FROM, Cepstra, Targets, enough, features, groups, label_all, means, nearest
 from voxzoo.training.ssl_encoder import VoxTrained
 from voxzoo.training.ssl_masked import MaskedRun, spans
 from voxzoo.training.ssl_phones import PhonesRun
@@ -193,6 +193,14 @@ def test_every_clip_is_labelled_as_it_would_be_alone(speech: Speech) -> None:
         assert (rows[0, : counts[clip]] == alone).float().mean() > 0.95  # silence after the end is told by its level
     assert len(torch.unique(targets.line)) == 5
     assert len(features(speech.store, speech.train, counts, cepstra.frames, 64000)) == counts[speech.train].sum()
+
+
+def test_k_means_learns_from_as_many_clips_as_it_needs() -> None:
+    counts = np.full(1000, 1000)
+    drawn = enough(counts, np.arange(0, 1000, 2), 0)
+    assert len(drawn) == LEARNT_FROM // 1000
+    assert len(set(drawn.tolist())) == len(drawn)
+    assert set(enough(counts, np.arange(7), 0).tolist()) == set(range(7))
 
 
 def test_groups_hold_every_clip_once() -> None:

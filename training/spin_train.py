@@ -31,7 +31,7 @@ from .data import prepare
 from .schedule import Budget
 from .spin_recipe import MaskedStage, PhonesStage, SpinRecipe, SpinStage, Stage, find_recipe
 from .spin_run import SpinRun, check_sizes
-from .ssl_clusters import Cepstra, features, label_all, means
+from .ssl_clusters import Cepstra, enough, features, label_all, means
 from .ssl_encoder import Trained, UnitsTrained, VoxTrained
 from .ssl_masked import MaskedRun
 from .ssl_phones import PhonesRun, check_labels
@@ -234,7 +234,8 @@ class Stages:
         """k-means of as many clusters on the encoder as it is now."""
         counts = self.encoder.counts(self.speech.store.lengths)
         self.encoder.to(self.device).eval()
-        x = features(self.speech.store, self.speech.train, counts, self.encoder, self.samples)
+        clips = enough(counts, self.speech.train, self.seed)
+        x = features(self.speech.store, clips, counts, self.encoder, self.samples)
         quantizer = KMeans(self.encoder.dim, stage.codebooks[0])
         quantizer.codebook.data = means(x, stage.codebooks[0], self.seed).cpu()
         told = {"quantizer": "kmeans", "codebook_size": stage.codebooks[0], "hidden": stage.hidden}

@@ -50,6 +50,12 @@ def groups(lengths: np.ndarray, clips: np.ndarray, samples: int) -> Iterator[np.
         yield np.array(waiting)
 
 
+def enough(counts: np.ndarray, clips: np.ndarray, seed: int) -> np.ndarray:
+    """Clips drawn at random that have the frames k-means learns from, or all of them."""
+    drawn = np.random.default_rng(seed).permutation(clips)
+    return drawn[: int(np.searchsorted(np.cumsum(counts[drawn]), LEARNT_FROM)) + 1]
+
+
 @torch.no_grad()
 def features(store: Store, clips: np.ndarray, counts: np.ndarray, encode: Encode, samples: int) -> Tensor:
     """Frames of sound (n, D) of these clips; encode: wav (B, T) -> (B, N, D). In float16, for there are many."""
@@ -118,7 +124,7 @@ class Cepstra:
 
     def learn(self, store: Store, clips: np.ndarray, counts: np.ndarray, size: int, seed: int, samples: int) -> None:
         """Learn the clusters from these clips."""
-        x = features(store, clips, counts, self.frames, samples)
+        x = features(store, enough(counts, clips, seed), counts, self.frames, samples)
         self.scale = x.float().std(0).clamp(min=1e-3)
         self.words = means(x / self.scale.half(), size, seed)
 
