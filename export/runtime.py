@@ -10,10 +10,14 @@ windowed by the rules of the torch model, which the bundle states.
 
 from __future__ import annotations
 
+import functools
+import importlib
+import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,6 +30,11 @@ from ..core.tokens import PADDING, Tokens
 from .runtime_coded import Coded, EncoderCore, collated, padded_rows
 from .runtime_parts import Parts
 from .runtime_streams import BundleStreamDecoder, BundleStreamEncoder, StreamSlots
+
+if TYPE_CHECKING:
+    from ..core.model import Model
+    from ..core.pairing import Speech
+    from ..core.streaming import StreamDecoder
 
 __all__ = ["BundleModel", "open_bundle"]
 
@@ -69,7 +78,7 @@ class BundleModel:
 
     @property
     def decodes(self) -> bool:
-        """Whether there is a way back to sound."""
+        """Whether the bundle has a decoder."""
         return self.parts.has("decoder")
 
     @property
@@ -183,13 +192,16 @@ class BundleModel:
     def decode(self, tokens: Tokens, *, voice: Any = None) -> Any:
         """Sound of tokens: an `Audio`, or a list of them when a list was encoded, each of its clip's true length.
 
+        voice: see `core.model.Model.decode`.
+
         Raises:
-            NotDecodableError: the bundle has no decoder.
+            NotDecodableError: the bundle has no decoder, and there is no flow and vocoder, or no torch, to speak its tokens.
             ModelError: a voice, for a model that has no use for one.
             WrongModelError: tokens of another fingerprint.
             TokensError: streams whose numbers of frames do not belong together.
         """
-        self.check_decodes()
+        if not self.decodes:
+            return self.speech.decode(tokens, voice=voice)
         self._check_voice(voice)
         self.check(tokens)
         tokens = tokens.numpy()
@@ -203,10 +215,22 @@ class BundleModel:
         audios = [Audio(out[i], self.facts.output_rate) for i in range(len(clips))]
         return audios if tokens.batched else audios[0]
 
+    @functools.cached_property
+    def speech(self) -> Speech:
+        """What speaks the tokens of a tokenizer whose bundle has no decoder: its flow and vocoder, which need torch.
+
+        Raises `NotDecodableError`.
+        """
+        if importlib.util.find_spec("torch") is None:
+            raise NotDecodableError(f"this bundle of {self.facts.name} has no decoder: {self.undecodable}; and torch")
+        from ..core.pairing import paired
+
+        return paired(cast("Model", self))
+
     def check_decodes(self) -> None:
-        """Raise `NotDecodableError` where there is no decoder."""
+        """Raise `NotDecodableError` where there is no way back to sound."""
         if not self.decodes:
-            raise NotDecodableError(f"this bundle of {self.facts.name} has no decoder: {self.undecodable}")
+            self.speech  # noqa: B018
 
     def _check_voice(self, voice: Any) -> None:
         if voice is not None:
@@ -253,9 +277,10 @@ class BundleModel:
         """wav (1, T) of one clip or window -> its frames, none of them padding; or those of a span of its spectrogram."""
         return self.encoded([wav[0]], streams, *span).parted(self.frames(wav.shape[1]))[0]
 
-    def stream_decoder(self, *, voice: Any = None) -> BundleStreamDecoder:
+    def stream_decoder(self, *, voice: Any = None) -> BundleStreamDecoder | StreamDecoder:
         """`push(tokens) -> Audio`, `finish() -> Audio`; joined, they equal `decode`. Raises as `decode` does."""
-        self.check_decodes()
+        if not self.decodes:
+            return self.speech.stream(voice=voice)
         self._check_voice(voice)
         return BundleStreamDecoder(self, self.parts.open_decoder())
 
@@ -264,9 +289,15 @@ class BundleModel:
         return StreamSlots(lambda: self.stream_encoder(streams=streams), slots)
 
     def stream_decoders(self, slots: int) -> StreamSlots:
-        """The way back for many clips. Raises `NotDecodableError`."""
+        """The way back for many clips. Raises `NotDecodableError`, and `ModelError` where a flow speaks the tokens."""
         self.check_decodes()
+        if not self.decodes:
+            raise ModelError(f"{self.facts.name} is heard through a flow, one clip at a time: use stream_decoder()")
         return StreamSlots(self.stream_decoder, slots)
+
+    def _inference(self) -> AbstractContextManager[Any]:
+        """For a flow's streams, which are torch's."""
+        return importlib.import_module("torch").no_grad()
 
 
 def _from_array(item: Any, sample_rate: int | None) -> Audio:

@@ -1,16 +1,17 @@
 """`engine="onnx"`: a model's bundle, exported once into the user's cache.
 
-    <cache>/onnx/<fingerprint>-<precision>/     the bundle
-    <cache>/onnx/known/<key>                    its name, under a key of what was asked for, so that torch is not needed to tell
+    <cache>/onnx/<fingerprint>-<precision>-<edition>/   the bundle
+    <cache>/onnx/known/<key>                            its name, under a key of what was asked for
 
-The key is of the files that the weights lie in (names, sizes, times of change), not of their content: touching them costs a
-load with torch, which finds the bundle again by its fingerprint.
+With the key, torch is not needed to tell which bundle is meant. It is of the files that the weights lie in (names, sizes,
+times of change), not of their content: touching them costs a load with torch, which finds the bundle again by its fingerprint.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["cached_bundle"]
 
 PRECISION = "fp32"
+EDITION = 1  # counted up whenever the exporter makes other graphs, which are not to be mixed up with those in the cache
 
 
 def cached_bundle(name: str, weights: str | os.PathLike[str] | None = None, device: str = "cpu") -> Path:
@@ -51,7 +53,7 @@ def cached_bundle(name: str, weights: str | os.PathLike[str] | None = None, devi
         if folder.parent == root and is_bundle(folder):
             return folder
     model: Model = load(name, weights=weights, engine="torch")
-    folder = root / f"{model.fingerprint[:32]}-{PRECISION}"
+    folder = root / f"{model.fingerprint[:32]}-{PRECISION}-{EDITION}"
     if not is_bundle(folder):
         _export(model, folder)
     if known is not None:
@@ -64,6 +66,8 @@ def cached_bundle(name: str, weights: str | os.PathLike[str] | None = None, devi
 def _export(model: Model, folder: Path) -> None:
     from .graphs import export_model
 
+    if sys.stderr.isatty():
+        print(f"voxzoo: exporting {model.facts.name} to {str(folder)!r}, once; this may take a minute", file=sys.stderr)
     try:
         export_model(model, folder)
     except VoxzooError:
@@ -78,7 +82,7 @@ def _key(name: str, weights: str | os.PathLike[str] | None) -> str | None:
     folder = _weights(name, weights)
     if folder is None:
         return None
-    digest = hashlib.sha256(f"{FORMAT} {PRECISION} {name} {folder.resolve()}".encode())
+    digest = hashlib.sha256(f"{FORMAT} {PRECISION} {EDITION} {name} {folder.resolve()}".encode())
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             told = path.stat()

@@ -155,7 +155,7 @@ class _Service:
 
     async def decode(self, request: Request) -> Response:
         """See the module."""
-        self.model.check_decodes()
+        await self._read(self.model.check_decodes)  # which may have to load a flow and a vocoder
         data, facts = await self.body(request), self.model.facts
         async with asyncio.timeout(self.limits.work):
             tokens = await self._read(tokens_from_body, data, facts)

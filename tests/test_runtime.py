@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 
 import voxzoo
 from voxzoo import Audio, ModelError, Tokens, TokensError, WrongModelError
+from voxzoo.core.weights import bundled_folder
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -226,12 +228,52 @@ def test_a_decoder_that_needs_all_streams_says_so(tmp_path: Path) -> None:
         model.decode(model.encode(sound(100), streams=1))
 
 
-def test_a_bundle_without_a_decoder_says_what_it_would_take(tmp_path: Path) -> None:
-    model = voxzoo.load(bundle_files.make(tmp_path / "bundle", decodes=False, undecodable="that would need a flow"))
-    tokens = model.encode(sound(100))
-    for attempt in (lambda: model.decode(tokens), model.stream_decoder, lambda: model.stream_decoders(2)):
-        with pytest.raises(voxzoo.NotDecodableError, match=r"by-hand.*that would need a flow"):
-            attempt()
+def test_a_bundle_without_a_decoder_says_what_it_would_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = bundle_files.make(tmp_path / "bundle", decodes=False, undecodable="that would need a flow")
+    tokens = voxzoo.load(folder).encode(sound(100))
+    for there in (True, False):
+        if not there:
+            monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        model = voxzoo.load(folder)
+        for attempt in (
+            partial(model.decode, tokens),
+            model.stream_decoder,
+            partial(model.stream_decoders, 2),
+            model.check_decodes,
+        ):
+            with pytest.raises(voxzoo.NotDecodableError, match=r"by-hand.*that would need a flow"):
+                attempt()
+
+
+def test_tokens_without_a_decoder_go_to_what_speaks_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = voxzoo.load(bundle_files.make(tmp_path / "bundle", decodes=False))
+    said = SimpleNamespace(decode=lambda tokens, voice: ("spoken", voice), stream=lambda voice: ("streamed", voice))
+    monkeypatch.setattr("voxzoo.core.pairing.paired", lambda given: said if given is model else None)
+    assert model.decode(model.encode(sound(100)), voice="me") == ("spoken", "me")
+    assert model.stream_decoder(voice="me") == ("streamed", "me")
+    model.check_decodes()
+    with pytest.raises(ModelError, match="one clip at a time"):
+        model.stream_decoders(2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (bundled_folder("vox-flow-16k") / "config.json").is_file(), reason="no flow is bundled")
+def test_tokens_of_a_bundle_without_a_decoder_are_spoken_by_the_flow(tmp_path: Path) -> None:
+    """As the torch model's are: the bundle has its name, its fingerprint and its length law."""
+    model = voxzoo.load("vox-s3-16k")
+    hop = model.facts.sample_rate // int(model.facts.frame_rates[0])
+    folder = bundle_files.make(
+        tmp_path / "bundle", decodes=False, model=model.facts.name, facts=model.facts, fingerprint=model.fingerprint,
+        length_law={"kind": "ceil", "hops": [hop]}, stream_ratios=[1], undecodable=model.undecodable,
+    )  # fmt: skip
+    bundle = voxzoo.load(folder)
+    tokens = model.encode(bundled_folder("demo") / "speech.wav").numpy()
+    tokens = dataclasses.replace(tokens, codes=[tokens.codes[0][:, :50]], lengths=np.array([50 * hop]))
+    wanted = model.decode(tokens)
+    assert np.array_equal(bundle.decode(tokens).samples, wanted.samples)
+    with bundle.stream_decoder() as decoder:
+        heard = np.concatenate([decoder.push(tokens).samples, decoder.finish().samples])
+    assert len(heard) == len(wanted)
 
 
 # ------------------------------------------------------------------ without torch
