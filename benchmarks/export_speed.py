@@ -1,4 +1,4 @@
-"""CPU time of bundles against torch: one process, one thread, the same sound, real sizes, random weights where none are bundled.
+"""CPU time of bundles against torch: one process, one thread, the same sound, real sizes, random weights if none are bundled.
 
     python benchmarks/export_speed.py --bundles DIR [--seconds 10] [--repeats 3] [--precision fp32] [MODEL ...]
 

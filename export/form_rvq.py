@@ -95,8 +95,8 @@ def plan(model: Model, streaming: bool) -> Plan:
     fine = c.fine_layers * (c.kernel - 1) + c.synthesis_window // (c.hop // c.subframes)
     made.windows("decoder", (c.decoder_layers * (c.kernel - 1) + -(-fine // c.subframes)) * c.hop, c.delay)
     if streaming:
-        before = [State([c.analysis_window - c.hop]), *[State([c.kernel - 1, c.encoder_dim])] * c.encoder_layers]
-        made.streams("encoder", EncodeStream(network), before, {"multiple": c.block})
+        states = [State([c.analysis_window - c.hop]), *[State([c.kernel - 1, c.encoder_dim])] * c.encoder_layers]
+        made.streams("encoder", EncodeStream(network), states, {"multiple": c.block})
         coarse = [State([c.kernel - 1, c.decoder_dim])] * c.decoder_layers
         fine_states = [State([c.kernel - 1, c.fine_dim])] * c.fine_layers
         tail = State([c.synthesis_window - c.hop // c.subframes])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..codecs._ticodec import SLOPE, Network, Quantizer, Residual, Stage
+from ..codecs._ticodec import SLOPE, Codebook, Network, Quantizer, Residual, Stage
 from ..codecs.ticodec import Ticodec
 from ..core.model import Model
 from .plain_convs import plain
@@ -95,7 +95,7 @@ def searched(quantizer: Quantizer, left: Tensor) -> list[Tensor]:
     """Latent frames (B, N, C) -> codes, a stream for each group of channels, layer after layer."""
     codes = []
     for books in quantizer.layers:
-        tables = [cast(Tensor, book.embedding.weight) for book in books]
+        tables = [cast(Codebook, book).embedding.weight for book in books]
         found = []
         for table, part in zip(tables, left.chunk(len(tables), 2), strict=True):
             distance = part.pow(2).sum(2, keepdim=True) + table.pow(2).sum(1) - 2 * (part @ table.T)
@@ -113,7 +113,7 @@ def looked_up(quantizer: Quantizer, codes: tuple[Tensor, ...]) -> Tensor:
     for books in quantizer.layers:
         words = []
         for book, code in zip(books, rest, strict=False):
-            words.append(F.embedding(code.clamp(min=0), cast(Tensor, book.embedding.weight)) * (code >= 0)[..., None])
+            words.append(F.embedding(code.clamp(min=0), cast(Codebook, book).embedding.weight) * (code >= 0)[..., None])
         joined = torch.cat(words, 2)
         total = joined if total is None else total + joined
     return cast(Tensor, total)

@@ -72,7 +72,7 @@ def _plan(
 ) -> Plan:
     """choose: normed features (B, N, D) -> codes (B, N)."""
     made = Plan.of(model)
-    made.encoder(Function(encode, cast(nn.Module, model.network)), frames=3 * c.block)
+    made.encoder(Function(encode, model.network), frames=3 * c.block)
     blocks = c.layers * c.context + max(c.reference, -(-c.left // c.block_samples))
     made.windows("encoder", blocks * c.block_samples, c.ahead)
     if streaming:

@@ -26,7 +26,7 @@ class PlainLogMel(nn.Module):
 
     def __init__(self, mels: int, rate: int, n_fft: int, hop: int) -> None:
         super().__init__()
-        self.half, self.hop = n_fft // 2, hop
+        self.reach, self.hop = n_fft // 2, hop
         time = torch.arange(n_fft, dtype=torch.float64)
         angle = 2 * math.pi * torch.outer(torch.arange(n_fft // 2 + 1, dtype=torch.float64), time) / n_fft
         window = torch.hann_window(n_fft, dtype=torch.float64)
@@ -44,7 +44,7 @@ class PlainLogMel(nn.Module):
 
     def log_mel(self, wav: Tensor, ends: Tensor) -> Tensor:
         """log10 of the power in mel bands, (B, mels, T // hop)."""
-        place = torch.arange(wav.shape[1] + 2 * self.half, device=wav.device)[None] - self.half
+        place = torch.arange(wav.shape[1] + 2 * self.reach, device=wav.device)[None] - self.reach
         last = ends[:, None] - 1
         place = torch.where(place > last, 2 * last - place, place).abs()  # beyond a row's end it may be anything
         mirrored = wav.gather(1, torch.minimum(place, last))

@@ -167,7 +167,7 @@ class PlainLSTM(nn.Module):
         """x (L, B, C), hidden and cell (1, B, C)."""
         weights = self.lstm.all_weights[layer]
         if not torch.compiler.is_exporting():
-            y, h, c = torch._VF.lstm(x, (hidden, cell), weights, True, 1, 0.0, False, False, False)  # type: ignore[attr-defined]
+            y, h, c = torch.lstm(x, [hidden, cell], list[Tensor](weights), True, 1, 0.0, False, False, False)
             return y, h, c
         enter, again, bias_in, bias_again = (self._ordered(w) for w in weights)
         given = (x, enter[None], again[None], torch.cat([bias_in, bias_again])[None], None, hidden, cell)

@@ -205,7 +205,7 @@ def _quantise(model: Any, path: Path, feeds: Sequence[Mapping[str, np.ndarray]])
         q.quantize_dynamic(model, str(path), op_types_to_quantize=["MatMul"], extra_options=options, **settings)
         return
 
-    class Reader(q.CalibrationDataReader):  # type: ignore[misc, name-defined]
+    class Reader(q.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.rest = iter(feeds)
 
@@ -235,9 +235,10 @@ def _feeds(manifest: Manifest, folder: Path, clips: Sequence[Audio]) -> Iterator
         wav = wav[: int(manifest.window * manifest.facts.sample_rate)]
         row = np.zeros((1, padded(manifest.padding, len(wav))), np.float32)
         row[0, : len(wav)] = wav
-        feed = {"wav": row, "lengths": np.array([len(wav)], np.int64)}
+        feed: dict[str, np.ndarray] = {"wav": row, "lengths": np.array([len(wav)], np.int64)}
         yield "encoder", feed
-        yield "decoder", encoder.run(feed)
+        out: dict[str, np.ndarray] = encoder.run(feed)
+        yield "decoder", out
 
 
 def _onnx() -> Any:
