@@ -222,7 +222,7 @@ class Pool:
             while slots and slots[0].whole():
                 slot = slots.popleft()
                 yield slot.task, [outcome for outcome in slot.outcomes if outcome is not None]
-            if slots or not any(worker.ready for worker in self.workers):
+            if slots or not any(worker.ready and not worker.jobs for worker in self.workers):
                 for worker in self._readable(1.0):
                     self._hear(worker)
 
