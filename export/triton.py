@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ModelError
+from ..core.errors import MissingExtraError, ModelError
 from .bundle import GraphFile, Manifest
-from .runtime_parts import check_files
+from .runtime_parts import ALL, check_files
 
 __all__ = ["write_repository"]
 
@@ -33,6 +33,7 @@ TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "float64": "TYPE_FP64",
 SEQUENCES = 256  # streams at a time
 IDLE = 60  # seconds without a push after which a stream is dropped
 BATCH = "batch"  # the name of the first axis
+SPAN = "span"  # an input that is of all clips at once, which Triton has not: whole clips are of the whole spectrogram
 
 Value = str | int | bool | list[Any] | Mapping[str, Any]
 
@@ -76,12 +77,29 @@ def write_repository(
     data = [name for name, file in manifest.files.items() if file.role == "data"]
     for name, folder in folders.items():
         (folder / "1").mkdir(parents=True)
-        shutil.copyfile(bundle / name, folder / "1" / "model.onnx")
+        _copy(bundle / name, folder / "1" / "model.onnx", graphs[name])
         for other in data:
             shutil.copyfile(bundle / other, folder / "1" / other)
         _write_states(folder, graphs[name].states)
         (folder / "config.pbtxt").write_text(configs[name], encoding="utf-8")
     return list(folders.values())
+
+
+def _copy(graph: Path, to: Path, file: GraphFile) -> None:
+    """The graph, with a constant in place of `span`."""
+    if SPAN not in {one["name"] for one in file.inputs}:
+        shutil.copyfile(graph, to)
+        return
+    try:
+        import onnx
+    except ImportError:
+        raise MissingExtraError("onnx", "export") from None
+    model = onnx.load(str(graph), load_external_data=False)
+    kept = [one for one in model.graph.input if one.name != SPAN]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(ALL, np.int64), SPAN))
+    onnx.save(model, str(to))
 
 
 def _plain(name: str) -> str:
@@ -90,7 +108,7 @@ def _plain(name: str) -> str:
 
 def _config(name: str, manifest: Manifest, file: GraphFile, batch: int, delay: float, device: str, instances: int) -> str:
     states = {state["name"] for state in file.states}
-    inputs = [one for one in file.inputs if one["name"] not in states]
+    inputs = [one for one in file.inputs if one["name"] not in (*states, SPAN)]
     outputs = [one for one in file.outputs if one["name"].removeprefix("next_") not in states]
     grows = any(isinstance(size, str) for state in file.states for size in state["shape"][1:])
     config: dict[str, Value] = {

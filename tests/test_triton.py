@@ -18,7 +18,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 import bundle_files  # noqa: E402
 
-from voxzoo.export.bundle import Manifest  # noqa: E402
+from voxzoo.export.bundle import Manifest, sha256_of  # noqa: E402
 from voxzoo.export.triton import write_repository  # noqa: E402
 
 NUMPY = {"TYPE_FP32": "tensor(float)", "TYPE_INT64": "tensor(int64)"}
@@ -157,6 +157,29 @@ def test_a_state_that_does_not_begin_with_zeros_is_a_file(tmp_path: Path) -> Non
     assert state["initial_state"][0]["data_file"] == ["tail"]
     values = np.frombuffer((folder / "initial_state" / "tail").read_bytes(), np.float32)
     assert np.array_equal(values, np.full(4, -1e30, np.float32))
+
+
+def test_an_input_of_all_clips_at_once_becomes_a_constant(tmp_path: Path) -> None:
+    """`span`, which S3's encoder has: the graph in the repository takes the whole spectrogram."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    bundle = bundle_files.make(tmp_path / "bundle")
+    path = bundle / "encoder.onnx"
+    graph = onnx.load(str(path))
+    graph.graph.input.append(helper.make_tensor_value_info("span", TensorProto.INT64, [2]))
+    graph.graph.node.append(helper.make_node("Identity", ["span"], ["kept"]))
+    graph.graph.output.append(helper.make_tensor_value_info("kept", TensorProto.INT64, [2]))
+    onnx.save(graph, str(path))
+    manifest = Manifest.read(bundle)
+    span = {"name": "span", "type": "int64", "shape": [2]}
+    file = manifest.files["encoder.onnx"]
+    file = dataclasses.replace(file, inputs=[*file.inputs, span], sha256=sha256_of(path), bytes=path.stat().st_size)
+    dataclasses.replace(manifest, files={**manifest.files, "encoder.onnx": file}).write(bundle)
+    folder, _ = write_repository(bundle, tmp_path / "out")
+    assert [one["name"] for one in parsed((folder / "config.pbtxt").read_text())["input"]] == [["wav"]]
+    session = onnxruntime.InferenceSession(str(folder / "1" / "model.onnx"), providers=["CPUExecutionProvider"])
+    assert session.run(["kept"], {"wav": np.zeros((1, 8), np.float32)})[0].tolist() == [0, 1 << 62]
 
 
 def test_what_triton_cannot_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:
