@@ -4,8 +4,8 @@
 
 Prints process-CPU seconds per second of sound (the least of the repeats, taken in turns) of the bundle in onnxruntime, of
 Voxzoo's own torch, and of the published implementation in eager torch where it is installed (`snac`, and `transformers` for
-EnCodec, Mimi, DAC and HuBERT); then how many times the bundle is as fast as each. EnCodec and Mimi encode all 32 streams, the
-published code 8. Bundles are made in DIR when they are not there. Wanted against the published implementation: SNAC 3 times,
+EnCodec, Mimi, DAC and HuBERT); then how many times the bundle is as fast as each. All streams are
+encoded. Bundles are made in DIR when they are not there. Wanted against the published implementation: SNAC 3 times,
 Mimi and S3 v2 2 times, EnCodec and HuBERT 1.2 times.
 """
 
@@ -26,6 +26,7 @@ from codecs_vs_references import NAMES, least, reference
 import voxzoo
 from voxzoo import Audio
 from voxzoo.core.registry import entry
+from voxzoo.core.ssl import _torchaudio_or_none
 from voxzoo.core.weights import bundled_folder
 from voxzoo.export.bundle import is_bundle
 from voxzoo.export.graphs import Options, export_model
@@ -43,21 +44,30 @@ def speech(seconds: float, rate: int) -> np.ndarray:
 
 
 def published(name: str, wav: np.ndarray) -> list[Way]:
-    """Encoding and decoding by the published implementation, as far as there is one."""
+    """Encoding and decoding by the published implementation, of all streams, as far as there is one."""
     x = torch.from_numpy(wav)[None, None]
-    if name in NAMES:
-        encode, decode = reference(name)
-        with torch.no_grad():
-            codes = encode(x)
-        return [lambda: encode(x), lambda: decode(codes)]
-    if name == "hubert-gslm-100":
-        from voxzoo.core.ssl import _torchaudio_or_none
-
+    if name in ("encodec-24k", "mimi", "hubert-gslm-100"):
         with _torchaudio_or_none():
-            import transformers.models.hubert.modeling_hubert as hubert
-        model = hubert.HubertModel(hubert.HubertConfig(num_hidden_layers=6)).eval()
-        return [lambda: model(x[0]).last_hidden_state]
-    return []
+            import transformers
+        if name == "hubert-gslm-100":
+            hubert = transformers.HubertModel(transformers.HubertConfig(num_hidden_layers=6)).eval()
+            return [lambda: hubert(x[0]).last_hidden_state]
+        if name == "mimi":
+            mimi = transformers.MimiModel(transformers.MimiConfig()).eval()
+            codes = mimi.encode(x).audio_codes
+            return [lambda: mimi.encode(x), lambda: mimi.decode(codes)]
+        encodec = transformers.EncodecModel(transformers.EncodecConfig()).eval()
+        found = encodec.encode(x, bandwidth=24.0)
+        more = getattr(found, "last_frame_pad_length", 0)
+        return [
+            lambda: encodec.encode(x, bandwidth=24.0),
+            lambda: encodec.decode(found.audio_codes, found.audio_scales, last_frame_pad_length=more),
+        ]
+    if name not in NAMES:
+        return []
+    encode, decode = reference(name)
+    out = encode(x)
+    return [lambda: encode(x), lambda: decode(out)]
 
 
 def main() -> None:

@@ -91,27 +91,24 @@ class PlainConv(nn.Module):
             return torch.zeros_like(x[:, :, :1]).expand(-1, -1, self.reach)
         if self.pad == "replicate":
             return x[:, :, :1].expand(-1, -1, self.reach)
-        head = F.pad(x, (0, self.reach + 1))[:, :, : self.reach + 1]
-        if ends is not None:
-            head = head * (torch.arange(self.reach + 1, device=x.device) < ends[:, None])[:, None]
-        return head[:, :, 1:].flip(2)
+        place = torch.arange(self.reach, 0, -1, device=x.device)
+        last = torch.arange(x.shape[2], device=x.device)[-1:]
+        there = (place <= last)[None] if ends is None else place < ends[:, None]
+        return x.index_select(2, torch.minimum(place, last)) * there[:, None]
 
     def _completed(self, seen: Tensor, ends: Tensor, memory: Memory) -> Tensor:
         """Each row mirrored after its end up to a whole stride; zeros after a whole clip of no more than one stride."""
-        short = torch.remainder(-ends, self.stride)
-        place = torch.arange(self.stride, device=seen.device)
-        stop = self.reach + ends[:, None]
-        wider = F.pad(seen, (0, self.stride))
-        channels = wider.shape[1]
+        place = torch.arange(self.stride - 1, device=seen.device)
+        missing = place < torch.remainder(-ends, self.stride)[:, None]
+        stop, channels = self.reach + ends[:, None], seen.shape[1]
         source = (stop - 2 - place).clamp(min=0)[:, None].expand(-1, channels, -1)
-        target = (stop + place)[:, None].expand(-1, channels, -1)
-        mirrored = wider.gather(2, source)
+        target = torch.where(missing, stop + place, 0)[:, None].expand(-1, channels, -1)  # nowhere: the first is written over
+        mirrored = seen.gather(2, source)
         fresh = ends <= self.stride
         if memory.given is not None:
             fresh = fresh & (cast(Tensor, memory.started)[:, 0] <= 0)
         mirrored = torch.where(fresh[:, None, None], torch.zeros_like(mirrored), mirrored)
-        value = torch.where((place < short[:, None])[:, None], mirrored, wider.gather(2, target))
-        return wider.scatter(2, target, value)[:, :, : seen.shape[2]]
+        return seen.scatter(2, target, torch.where(missing[:, None], mirrored, seen[:, :, :1]))
 
 
 class PlainUpsample(nn.Module):
