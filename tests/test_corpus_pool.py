@@ -122,11 +122,34 @@ def test_in_this_process_there_is_one_thread_while_it_works() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_workers_are_spread_over_devices_and_replaced_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = "\nreal = Worker.run\nWorker.run = lambda self, clips: (real(self, clips), [self.settings.device] * len(clips))[1]\n"
+    monkeypatch.setattr(pool, "COMMAND", STAND_IN + seen + pool.COMMAND.partition(STAND_IN)[2])
+    workers = Pool(Settings("4", device="a"), 2, ["a", "b"])
+    assert [worker.device for worker in workers.workers] == ["a", "b"]
+    outcomes = [outcome for _, found in workers.results(tasks(60)) for outcome in found]
+    assert sorted(worker.device for worker in workers.workers) == ["a", "b"]
+    workers.close()
+    assert "twice ended the process" in outcomes[4]
+    assert {outcome for number, outcome in enumerate(outcomes) if number != 4} <= {"a", "b"}
+    assert "b" in outcomes
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_results_left_half_way_do_not_stop_the_next() -> None:
+    workers = Pool(Settings("", device="none"), 1)
+    for _ in range(3):
+        next(workers.results(tasks(60, 1)))
+    assert len(list(workers.results(tasks(60)))) == 20
+    workers.close()
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_a_worker_killed_while_it_starts_is_replaced() -> None:
     workers = Pool(Settings("", device="none"), 2)
     first, second = sorted(workers.workers, key=lambda worker: not worker.ready)
-    second.process.kill()  # type: ignore[attr-defined]
-    second.process.wait()  # type: ignore[attr-defined]
+    second.process.kill()
+    second.process.wait()
     assert len(list(workers.results(tasks(60)))) == 20
     assert first in workers.workers
     workers.close()
