@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import Any
 
-from ..core.errors import MissingExtraError, VoxzooError
+from ..core.errors import VoxzooError
 from ._common import add_engine_options, load_model
 
 DESCRIPTION = """
@@ -42,19 +42,12 @@ def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
     if not 0 <= args.port < 1 << 16:
         raise VoxzooError(f"--port {args.port}; expected 0 to 65535")
-    try:
-        import uvicorn
-    except ImportError:
-        raise MissingExtraError("uvicorn", "serve") from None
-    from ..export.serve import Limits, service
+    from ..export.serve import Limits
+    from ..export.serve_http import server
 
     limits = Limits(int(args.max_body * MILLION), args.max_seconds, args.upload_timeout, args.work_timeout, args.max_waiting,
                     args.batch, args.batch_seconds, args.batch_wait / 1000)  # fmt: skip
     model = load_model(args.model, args)
-    config = uvicorn.Config(
-        service(model, limits), host=args.host, port=args.port, log_level="warning", ws="none", timeout_graceful_shutdown=5,
-        limit_concurrency=2 * args.max_waiting,
-    )  # fmt: skip
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     try:
         listening = socket.create_server((args.host, args.port), family=family, backlog=2048)
@@ -64,5 +57,5 @@ def run(args: argparse.Namespace) -> int:
     with listening:  # who connects before the server has started waits
         host, port = listening.getsockname()[:2]
         print(f"voxzoo: {model.facts.name} at http://{host}:{port}", file=sys.stderr, flush=True)
-        uvicorn.Server(config).run([listening])
+        server(model, limits).run([listening])
     return 0

@@ -28,14 +28,15 @@ from voxzoo import Audio, Tokens
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 pytest.importorskip("starlette")
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 
-import bundle_files  # noqa: E402
+import bundle_files
 
-from voxzoo.cli.main import main  # noqa: E402
-from voxzoo.export.runtime import BundleModel  # noqa: E402
-from voxzoo.export.serve import Limits, service  # noqa: E402
-from voxzoo.export.serve_batching import Batcher, Busy  # noqa: E402
+from voxzoo.cli.main import main
+from voxzoo.export.runtime import BundleModel
+from voxzoo.export.serve import Limits
+from voxzoo.export.serve_batching import Batcher, Busy
+from voxzoo.export.serve_http import server as server_of
 
 LIMITS = Limits(body=200_000, seconds=5.0, upload=0.5, work=2.0, waiting=64, batch=8, batch_seconds=30.0, batch_wait=0.02)
 
@@ -47,7 +48,7 @@ class Server:
         self.model = model
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
-        self.server = uvicorn.Server(uvicorn.Config(service(model, limits), log_level="critical", ws="none"))
+        self.server = server_of(model, limits, log_level="critical")
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
         self.thread.start()
 
@@ -185,6 +186,20 @@ def test_a_slow_body_is_given_up(server: Server) -> None:
         assert b" 408 " in answer.split(b"\r\n")[0]
         assert b"4 bytes were" in answer or b"4 bytes were" in slow.recv(4000)
         assert time.monotonic() - began < 5
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+        slow.sendall(b"POST /encode HTTP/1.1\r\nHost: he")
+        assert slow.recv(100) == b""  # closed
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    for pause in (0.0, 0.7):  # one that asks in time is kept, and may be quiet for longer than a head may take
+        time.sleep(pause)
+        connection.request("GET", "/health")
+        assert connection.getresponse().read()
+    connection.sock.sendall(b"GET /hea")
+    assert connection.sock.recv(100) == b""
+    connection.close()
 
 
 def test_tokens_that_do_not_fit_are_refused(server: Server, model: Any) -> None:
