@@ -30,21 +30,21 @@ class PlainActivation(nn.Module):
 
     def __init__(self, layer: _bigcodec.Activation) -> None:
         super().__init__()
-        self.register_buffer("up", torch.tensor([[*layer.to_even, 0.0], [0.0, *layer.to_odd]])[:, None])
-        self.register_buffer("down", torch.tensor([layer.from_even, layer.from_odd])[None])
-        self.register_buffer("factor", layer.alpha.detach().exp()[:, None, None].clone())
-        self.register_buffer("inverse", (layer.beta.detach().exp() + 1e-9).reciprocal()[:, None, None])
+        self.register_buffer("up", torch.tensor([[*layer.to_even, 0.0], [0.0, *layer.to_odd]])[:, None, None])
+        self.register_buffer("down", torch.tensor([layer.from_even, layer.from_odd])[None, :, None])
+        self.register_buffer("factor", layer.alpha.detach().exp()[:, None].clone())
+        self.register_buffer("inverse", (layer.beta.detach().exp() + 1e-9).reciprocal()[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, T) -> the same shape."""
         longer = torch.cat([x[:, :, :1].expand(-1, -1, REACH), x, x[:, :, -1:].expand(-1, -1, REACH)], 2)
-        both = F.conv1d(longer.flatten(0, 1)[:, None], self.up).unflatten(0, x.shape[:2])  # (B, C, 2, T): even, odd samples
+        both = F.conv2d(longer[:, None], self.up)  # (B, 2, C, T): even and odd samples
         wave = torch.sin(both * self.factor)
         both = both + wave * wave * self.inverse
-        first, last = both[:, :, :1, :1], both[:, :, 1:, -1:]
-        even = torch.cat([first.expand(-1, -1, -1, REACH - 1), both[:, :, :1], last.expand(-1, -1, -1, REACH)], 3)
-        odd = torch.cat([first.expand(-1, -1, -1, REACH), both[:, :, 1:], last.expand(-1, -1, -1, REACH - 1)], 3)
-        return F.conv1d(torch.cat([even, odd], 2).flatten(0, 1), self.down)[:, 0].unflatten(0, x.shape[:2])
+        first, last = both[:, :1, :, :1], both[:, 1:, :, x.shape[2] - 1 :]
+        even = torch.cat([first.expand(-1, -1, -1, REACH - 1), both[:, :1], last.expand(-1, -1, -1, REACH)], 3)
+        odd = torch.cat([first.expand(-1, -1, -1, REACH), both[:, 1:], last.expand(-1, -1, -1, REACH - 1)], 3)
+        return F.conv2d(torch.cat([even, odd], 1), self.down)[:, 0]
 
 
 class Recurring(nn.Module):
