@@ -168,6 +168,19 @@ def test_gradients_reach_projections_and_codewords_and_not_the_targets() -> None
     assert torch.allclose(book.codebook.norm(dim=1), torch.ones(6))
 
 
+def test_codewords_begin_where_k_means_ends() -> None:
+    """Bunches of frames that have much in common besides get a codeword each, which random ones do not give them."""
+    generator = torch.Generator().manual_seed(0)
+    bunches = torch.randn(6, 12, generator=generator)
+    x = 5 + bunches.repeat(40, 1) + 0.05 * torch.randn(240, 12, generator=generator)
+    book = Codebook(12, [16], 6)
+    book.start(x[torch.randperm(240, generator=generator)], seed=1)
+    codes = book(x[None])[0].view(40, 6)
+    assert (codes == codes[:1]).all()
+    assert len(codes[0].unique()) >= 5
+    assert torch.allclose(book.codebook.norm(dim=1), torch.ones(6))
+
+
 # targets
 
 

@@ -13,11 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..tokenizers._units_quantizers import Cosine
+from .ssl_clusters import means
 
 EPSILON = 0.02  # of the transport's entropy
 ROUNDS = 3  # of Sinkhorn and Knopp
 TEMPERATURE = 0.1  # of the predictions
 TINY = 1e-30
+PER_WORD = 64  # frames that a codeword begins with, on average
+START_ROUNDS = 10  # of k-means
 
 
 class Codebook(Cosine):
@@ -28,6 +31,13 @@ class Codebook(Cosine):
         x = self.head[0](x)
         with torch.autocast(x.device.type, enabled=False):
             return F.normalize(x.float(), dim=2) @ F.normalize(self.codebook, dim=1).t()
+
+    @torch.no_grad()
+    def start(self, x: Tensor, seed: int) -> None:
+        """Begin where k-means ends on frames (n, D), without what all of them have in common: steps are not spent on that."""
+        self.head[0].bias.copy_(-(self.head[0].weight @ x.float().mean(0)))
+        z = F.normalize(self.head[0](x[: PER_WORD * len(self.codebook)].float()), dim=1)
+        self.codebook.copy_(F.normalize(means(z, len(self.codebook), seed, START_ROUNDS), dim=1))
 
     @torch.no_grad()
     def normalise(self) -> None:

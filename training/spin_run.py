@@ -42,6 +42,11 @@ class SpinRun(StageRun):
         """The primary one first."""
         return [part for name, part in self.model.items() if isinstance(part, Codebook)]
 
+    def start(self, x: Tensor) -> None:
+        """Codewords to begin with, from frames (n, D) in random order."""
+        for number, book in enumerate(self.codebooks):
+            book.start(x, self.seed + number)
+
     def other(self, batch: Batch, rng: np.random.Generator, noise: Hardness) -> Tensor:
         """The second hearing (B, T), in time with the first: another voice, in noise."""
         wav, s = batch.wav, self.stage

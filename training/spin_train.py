@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -186,11 +187,15 @@ class Stages:
         self.encoder.frozen = 0
         self.encoder.requires_grad_(True)
         log.info("stage %s", stage.name)
-        if isinstance(stage, SpinStage) and stage.beside and not (resume and checkpoint.exists()):
-            self._beside(stage)
+        fresh = not (resume and checkpoint.exists())
+        frames = self._frames() if isinstance(stage, SpinStage) and fresh else None
+        if frames is not None and isinstance(stage, SpinStage) and stage.beside:
+            self._beside(stage, frames)
         run = self._open(stage, before)
+        if frames is not None and isinstance(run, SpinRun):
+            run.start(frames)
         run.valid_samples = int(self.recipe.valid_seconds * self.encoder.sample_rate)
-        if resume and checkpoint.exists():
+        if not fresh:
             run.restore(load_checkpoint(checkpoint), checkpoint)
             log.info("resumed at step %d", run.step)
         run.model.train()
@@ -230,12 +235,16 @@ class Stages:
         log.info("targets: %d codewords of the stage in %s", size, before)
         return label_all(store, counts, network.encode, self.samples), size
 
-    def _beside(self, stage: SpinStage) -> None:
-        """k-means of as many clusters on the encoder as it is now."""
+    def _frames(self) -> Tensor:
+        """Frames (n, D) of the encoder as it is now, as many as k-means learns from, in random order."""
         counts = self.encoder.counts(self.speech.store.lengths)
-        self.encoder.to(self.device).eval()
         clips = enough(counts, self.speech.train, self.seed)
-        x = features(self.speech.store, clips, counts, self.encoder, self.samples)
+        x = features(self.speech.store, clips, counts, self.encoder.to(self.device).eval(), self.samples)
+        order = torch.from_numpy(np.random.default_rng(self.seed).permutation(len(x))).to(x.device)
+        return x[order]
+
+    def _beside(self, stage: SpinStage, x: Tensor) -> None:
+        """k-means of as many clusters on frames of the encoder."""
         quantizer = KMeans(self.encoder.dim, stage.codebooks[0])
         quantizer.codebook.data = means(x, stage.codebooks[0], self.seed).cpu()
         told = {"quantizer": "kmeans", "codebook_size": stage.codebooks[0], "hidden": stage.hidden}
