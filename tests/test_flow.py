@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,19 @@ from voxzoo.core.decoder import load_decoder, random_decoder
 from voxzoo.core.decoders import decoder_entry
 from voxzoo.core.errors import AudioError, ModelError, NotDecodableError, TokensError, WrongModelError
 from voxzoo.core.flow import Flow, FlowSettings, Prompt
-from voxzoo.core.loading import random_model
+from voxzoo.core.loading import load, random_model
 from voxzoo.core.mel import LogMel, Mel
 from voxzoo.core.model import Model
 from voxzoo.core.pairing import Speech, paired, players
 from voxzoo.core.registry import entry
+from voxzoo.core.weights import bundled_folder
 from voxzoo.decoders._flow_ode import SIGMA, euler, fixed_noise, guided, straight_path, times
 from voxzoo.decoders._flow_sampling import sample
 from voxzoo.decoders._flow_vox import Depthwise, FlowConfig, FlowNetwork
 from voxzoo.decoders.flow import VoxFlow
+from voxzoo.eval.edit_distance import unit_edit_distance
+from voxzoo.eval.speaker_embedding import embed_ge2e
+from voxzoo.eval.speaker_similarity import cosine
 
 SETTINGS = FlowSettings(steps=3)
 
@@ -317,3 +322,21 @@ def test_the_registry_says_who_plays_what() -> None:
     flow = random_decoder(item, item.config)
     assert flow.facts.params == item.facts.params
     assert (flow.facts.sample_rate, flow.facts.frame_rate) == (item.facts.sample_rate, item.facts.frame_rate)
+
+
+def test_what_ships_speaks_the_tokens_in_the_voice_it_is_given() -> None:
+    folder = bundled_folder("vox-flow-16k")
+    data = (folder / "model.safetensors").read_bytes()
+    assert len(data) < 12_000_000
+    assert hashlib.sha256(data).hexdigest()[:16] in (folder / "README.md").read_text()  # of these weights the card speaks
+    model = load("vox-s3-16k")
+    speech = Audio.read(bundled_folder("demo") / "speech.wav").resample(16000)
+    tokens = model.encode(speech)
+    units = tokens.codes[0][0].numpy()
+    spoken, default = model.decode(tokens, voice=speech), model.decode(tokens)
+    assert len(spoken) == len(speech)
+    again = model.encode(default).codes[0][0].numpy()
+    moved = unit_edit_distance([units], [again]).weighted
+    assert moved < 80 < unit_edit_distance([units], [np.random.default_rng(0).permutation(again)]).weighted
+    mine, own, other = (embed_ge2e(sound.samples) for sound in (speech, spoken, default))
+    assert cosine(mine, own) > cosine(mine, other) + 0.1
