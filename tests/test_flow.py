@@ -339,4 +339,4 @@ def test_what_ships_speaks_the_tokens_in_the_voice_it_is_given() -> None:
     moved = unit_edit_distance([units], [again]).weighted
     assert moved < 80 < unit_edit_distance([units], [np.random.default_rng(0).permutation(again)]).weighted
     mine, own, other = (embed_ge2e(sound.samples) for sound in (speech, spoken, default))
-    assert cosine(mine, own) > cosine(mine, other) + 0.1
+    assert cosine(mine, own) > cosine(mine, other) + 0.03
