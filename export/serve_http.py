@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["server"]
 
+CONNECTIONS = 64  # at least, however few requests may wait: some only ask how it is doing
+
 
 class _Prompt(H11Protocol):  # type: ignore[misc]
     """A connection that is closed when `patience` seconds go by in the middle of a request's head, or before the first."""
@@ -51,5 +53,5 @@ def server(model: Model, limits: Limits, **options: Any) -> uvicorn.Server:
     """A server of a model, to be `run` with sockets that listen. options: of `uvicorn.Config`."""
     prompt = type("Prompt", (_Prompt,), {"patience": limits.upload})
     settings = {"http": prompt, "ws": "none", "log_level": "warning", "timeout_graceful_shutdown": 5,
-                "limit_concurrency": 2 * limits.waiting, **options}  # fmt: skip
+                "limit_concurrency": max(CONNECTIONS, 2 * limits.waiting), **options}  # fmt: skip
     return uvicorn.Server(uvicorn.Config(service(model, limits), **settings))

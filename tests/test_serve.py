@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import http.client
 import io
 import json
@@ -38,7 +39,7 @@ from voxzoo.export.serve import Limits
 from voxzoo.export.serve_batching import Batcher, Busy
 from voxzoo.export.serve_http import server as server_of
 
-LIMITS = Limits(body=200_000, seconds=5.0, upload=0.5, work=2.0, waiting=64, batch=8, batch_seconds=30.0, batch_wait=0.02)
+LIMITS = Limits(body=200_000, seconds=5.0, upload=20.0, work=20.0, waiting=64, batch=8, batch_seconds=30.0, batch_wait=0.02)
 
 
 class Server:
@@ -79,6 +80,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def server(model: Any) -> Iterator[Server]:
     server = Server(model, LIMITS)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def hasty(model: Any) -> Iterator[Server]:
+    """One that waits half a second for what is to come."""
+    server = Server(model, dataclasses.replace(LIMITS, upload=0.5))
     yield server
     server.stop()
 
@@ -178,8 +187,8 @@ def test_a_body_of_no_stated_length_is_cut_off_too(server: Server) -> None:
     connection.close()
 
 
-def test_a_slow_body_is_given_up(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+def test_a_slow_body_is_given_up(hasty: Server) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.port), timeout=20) as slow:
         slow.sendall(b"POST /encode HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nRIFF")
         began = time.monotonic()
         answer = slow.recv(4000)
@@ -188,11 +197,11 @@ def test_a_slow_body_is_given_up(server: Server) -> None:
         assert time.monotonic() - began < 5
 
 
-def test_a_head_that_does_not_come_is_not_waited_for(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+def test_a_head_that_does_not_come_is_not_waited_for(hasty: Server) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.port), timeout=20) as slow:
         slow.sendall(b"POST /encode HTTP/1.1\r\nHost: he")
         assert slow.recv(100) == b""  # closed
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", hasty.port, timeout=20)
     for pause in (0.0, 0.7):  # one that asks in time is kept, and may be quiet for longer than a head may take
         time.sleep(pause)
         connection.request("GET", "/health")
@@ -224,30 +233,49 @@ def test_tokens_that_do_not_fit_are_refused(server: Server, model: Any) -> None:
     assert server.refused("/decode", two) == (422, "the body holds tokens of 2 clips; a request takes one")
 
 
-class Slow:
-    """A model that takes its time."""
+class Stuck:
+    """A model that encodes nothing before it is let go."""
 
-    def __init__(self, model: BundleModel, seconds: float) -> None:
-        self.model, self.seconds = model, seconds
+    def __init__(self, model: BundleModel) -> None:
+        self.model, self.go = model, threading.Event()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
     def encode(self, *given: Any, **options: Any) -> Tokens:
-        time.sleep(self.seconds)
+        self.go.wait(20)
         return self.model.encode(*given, **options)
 
 
-def test_work_that_takes_too_long_and_queues_that_are_full(model: Any) -> None:
-    server = Server(Slow(model, 0.4), Limits(work=0.2, waiting=2, batch=1, batch_wait=0.0))
+def test_a_queue_that_is_full_takes_no_more(model: Any) -> None:
+    stuck = Stuck(model)
+    server = Server(stuck, Limits(waiting=2, batch=1, batch_wait=0.0))
     try:
-        with ThreadPoolExecutor(8) as clients:
-            answers = list(clients.map(lambda i: server.ask("POST", "/encode", wav(clip(0.05, i))), range(8)))
-        found = {status for status, _ in answers}
-        assert found <= {503, 504}
-        assert len(found) == 2
-        assert server.ask("GET", "/health")[0] == 200
+        with ThreadPoolExecutor(3) as clients:
+            waiting = [clients.submit(server.ask, "POST", "/encode", wav(clip(0.05, i))) for i in range(3)]
+            while json.loads(server.ask("GET", "/health")[1])["waiting"] < 2:
+                time.sleep(0.02)
+            status, error = server.refused("/encode", wav(clip(0.05)))  # one is computed, two wait: there is no room
+            assert (status, "as many requests are waiting as may" in error) == (503, True)
+            stuck.go.set()
+            assert [one.result()[0] for one in waiting] == [200] * 3
     finally:
+        stuck.go.set()
+        server.stop()
+
+
+def test_work_that_takes_too_long_is_given_up(model: Any) -> None:
+    stuck = Stuck(model)
+    server = Server(stuck, Limits(work=0.2, batch=1, batch_wait=0.0))
+    try:
+        for _ in range(2):  # of which the second is not even begun
+            assert server.refused("/encode", wav(clip(0.05))) == (
+                504, "not done within 0.2 s; send less sound, or try again later")  # fmt: skip
+        stuck.go.set()
+        while server.ask("POST", "/encode", wav(clip(0.05)))[0] != 200:
+            time.sleep(0.02)
+    finally:
+        stuck.go.set()
         server.stop()
 
 
