@@ -56,6 +56,8 @@ COSTS = (
            "the model, encodes and decodes that clip and streams, less that of the same process before it loads the model "
            "(both in the entries' `cost`); on a GPU the most memory allocated there. Anchors: the whole ffmpeg", digits=0),
     Metric("parameters", "Parameters", "millions", None, "parameters of the whole model, codebooks included", digits=2),
+    Metric("model_size", "Size", "MB", "lower", "10^6 bytes of the model's weights, or of all graphs of a bundle (several of "
+           "which may hold the same weights)", digits=1),
     Metric("latency_algorithmic", "Latency", "ms", "lower", "what streaming encode and decode must wait for, as the model's "
            "facts state", digits=1),
     Metric("latency_first", "First sound", "ms", "lower", "time from the first sample going in to the first sample coming out "
@@ -105,6 +107,7 @@ def _anchor(anchor: anchors.Anchor, speech: Audio) -> Cell:
     }
     reasons = {
         "parameters": "a classical codec has no trained parameters",
+        "model_size": "a classical codec has no trained parameters",
         "latency_algorithmic": "not stated for anchors",
         "latency_first": "ffmpeg is called on whole clips",
     }
@@ -124,6 +127,7 @@ def _model(entrant: Entrant, device: str, speech: Audio) -> Cell:
     values = {
         "rtf_encode": _median(lambda: model.encode(clip, streams=entrant.streams).numpy()) / clip.duration,
         "parameters": model.facts.params / 1e6,
+        "model_size": _size(entrant.model, model) / 1e6,
         "latency_algorithmic": 1000 * model.facts.latency,
     }
     reasons: dict[str, str] = {}
@@ -147,6 +151,13 @@ def _model(entrant: Entrant, device: str, speech: Audio) -> Cell:
              "threads": torch.get_num_threads() if torch else 1,
              "device": torch.cuda.get_device_name(device) if gpu and torch else device}  # fmt: skip
     return {"values": values, "reasons": reasons, "about": about}
+
+
+def _size(name: str, model: Model) -> int:
+    """Bytes of the weights."""
+    if is_bundle(name):
+        return sum(path.stat().st_size for path in Path(name).iterdir() if path.suffix not in (".json", ".md"))
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.network.state_dict().values())
 
 
 def _bounded(model: Model, streams: int | None, speech: Audio) -> Audio:

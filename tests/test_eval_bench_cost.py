@@ -82,6 +82,7 @@ def test_the_cost_of_a_model(model: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(values) == {metric.name for metric in COSTS}
     loaded = voxzoo.load(model)
     assert values["parameters"] == loaded.facts.params / 1e6
+    assert values["model_size"] == pytest.approx(4 * values["parameters"], rel=0.02)  # float32, and few buffers
     assert values["latency_algorithmic"] == pytest.approx(1000 * loaded.facts.latency)
     assert values["latency_first"] > 20
     assert 0 < values["rtf_encode"] < 10
@@ -100,7 +101,7 @@ def test_the_cost_of_an_anchor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(cell["values"]) == {"rtf_encode", "rtf_decode", "peak_memory"}
     assert 15 < cell["values"]["peak_memory"] < held.nbytes / 2e6
     assert cell["values"]["rtf_encode"] < 1
-    assert set(cell["reasons"]) == {"parameters", "latency_algorithmic", "latency_first"}
+    assert set(cell["reasons"]) == {"parameters", "model_size", "latency_algorithmic", "latency_first"}
 
 
 def test_a_process_that_cannot_measure_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
