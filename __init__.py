@@ -6,7 +6,7 @@
     audio = model.decode(tokens)
 
 `import voxzoo` and the facts of every model need neither torch nor numpy; `Audio` and `Tokens` import numpy when first
-touched, `load` imports torch.
+touched, `load` imports torch, unless it is given a bundle that `voxzoo export` wrote.
 """
 
 from importlib import import_module
