@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--ray", action="store_true", help="Ray with two actors, too")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    best, share = dict[str, float](), 0.0
+    best, cpus = dict[str, float](), dict[str, float]()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         source = args.source or str(work / "speech")
@@ -130,11 +130,11 @@ def main() -> None:
                 if engine == "local" or args.ray:
                     speeds[label] = whole(source, work / f"{label}-{repeat}", args.model, workers, engine)
             best = {label: max(speed, best.get(label, 0.0)) for label, (speed, _) in speeds.items()}
-            told = ", ".join(f"{label} {speed:.1f} ({cpu:.1f} of CPU)" for label, (speed, cpu) in speeds.items())
+            told = ", ".join(f"{label} {speed:.1f} ({cpu:.1f} by CPU time)" for label, (speed, cpu) in speeds.items())
             print(f"times real time: {told}; load {os.getloadavg()[0]:.1f}", flush=True)
-            share = max(share, speeds["one"][1] / speeds["alone"][1])
+            cpus = {label: max(cpu, cpus.get(label, 0.0)) for label, (_, cpu) in speeds.items()}
     print(f"the whole with one worker: {100 * best['one'] / best['alone']:.0f} % of the model alone")
-    print(f"of the CPU that the whole takes, the model alone would take {100 * share:.0f} %")
+    print(f"of the CPU that the whole takes, the model alone would take {100 * cpus['one'] / cpus['alone']:.0f} %")
     print(f"two workers: {best['two'] / best['one']:.2f} times one")
     if args.ray:
         print(f"Ray with two actors: {100 * best['ray'] / best['two']:.0f} % of two workers")

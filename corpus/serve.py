@@ -53,13 +53,12 @@ def one_thread(settings: Settings) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as undo:
+        undo.enter_context(_one_omp_thread())  # even of torch's own models some are played as graphs
         if getattr(settings, "torch", True):
             import torch
 
             undo.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(1)
-        else:
-            undo.enter_context(_one_omp_thread())
         if importlib.util.find_spec("threadpoolctl"):  # numpy's own threads, where they can be reached
             pools: Any = importlib.import_module("threadpoolctl")
             undo.enter_context(pools.threadpool_limits(1))
