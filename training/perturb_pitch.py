@@ -46,8 +46,7 @@ def track(wav: Tensor, rate: float, frames: int) -> Pitch:
     room = max(0, (frames - 1) * hop + size - before - wav.shape[1])
     cut = F.pad(wav, (before, room)).unfold(1, size, hop)[:, :frames]
     window, lags, own = _tables(size, rate, wav.device)
-    first, last = _lags(rate)
-    found = _correlation((cut - cut.mean(2, keepdim=True)) * window, first, last) / own
+    found = _correlation((cut - cut.mean(2, keepdim=True)) * window, *_lags(rate)) / own
     loud = cut.abs().amax(2)
     f = FINE * rate / lags[1:-1]
     r = found[..., 1:-1]

@@ -8,9 +8,11 @@ Letters: B batch, N frames, K codewords.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..tokenizers._units_quantizers import Cosine
 from .ssl_clusters import means
@@ -35,8 +37,9 @@ class Codebook(Cosine):
     @torch.no_grad()
     def start(self, x: Tensor, seed: int) -> None:
         """Begin where k-means ends on frames (n, D), without what all of them have in common: steps are not spent on that."""
-        self.head[0].bias.copy_(-(self.head[0].weight @ x.float().mean(0)))
-        z = F.normalize(self.head[0](x[: PER_WORD * len(self.codebook)].float()), dim=1)
+        head = cast(nn.Linear, self.head[0])
+        head.bias.copy_(-(head.weight @ x.float().mean(0)))
+        z = F.normalize(head(x[: PER_WORD * len(self.codebook)].float()), dim=1)
         self.codebook.copy_(F.normalize(means(z, len(self.codebook), seed, START_ROUNDS), dim=1))
 
     @torch.no_grad()

@@ -80,6 +80,8 @@ class SpinStage(Stage):
         frozen: layers that do not learn, and all below them.
         voice: how far the second hearing's voice is changed; None leaves the voice as it is.
         beside: whether k-means of as many clusters is learnt on the encoder as it came, to compare with.
+        phones: weight of still naming the phones of frames, in both hearings, so that they are not forgotten for the sake of
+            what is alike; 0 for Spin's objective alone, as published.
     """
 
     codebooks: tuple[int, ...] = (500, 2048)
@@ -87,6 +89,7 @@ class SpinStage(Stage):
     frozen: int = 3
     voice: Strength | None = field(default_factory=Strength)
     beside: bool = True
+    phones: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ RECIPES = {
             SpinStage("first", 0.07, 1e-3, codebooks=(256,), frozen=0, beside=False, noise=NOISE),
             MaskedStage("codes", 0.15, 1e-3, targets="codes"),
             PhonesStage("phones", 0.36, 1e-3),
-            SpinStage("spin", 0.28, 1e-3, noise=NOISE),
+            SpinStage("spin", 0.28, 1e-3, noise=NOISE, phones=1.0),
         ),
     ),
     "dcspin": SpinRecipe(
@@ -133,11 +136,16 @@ def find_recipe(name: str) -> SpinRecipe:
 
 
 def with_stages(recipe: SpinRecipe, names: list[str]) -> SpinRecipe:
-    """Only these stages, their shares made to sum to one. Raises `ModelError` for a name that is not there."""
+    """Only these stages, their shares made to sum to one; without that of phones Spin's asks for none of them either.
+
+    Raises `ModelError` for a name that is not there.
+    """
     known = [stage.name for stage in recipe.stages]
     if not names or set(names) - set(known):
         raise ModelError(f"stages {', '.join(names) or 'none'}; {recipe.model} has {', '.join(known)}, of which some or all")
     kept = [stage for stage in recipe.stages if stage.name in names]
+    if not any(isinstance(stage, PhonesStage) for stage in kept):
+        kept = [replace(stage, phones=0.0) if isinstance(stage, SpinStage) else stage for stage in kept]
     whole = sum(stage.share for stage in kept)
     return replace(recipe, stages=tuple(replace(stage, share=stage.share / whole) for stage in kept))
 

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from ..core.errors import ModelError
 from .augment import Hardness
 from .ctc_data import UNKNOWN, Batch
-from .ctc_model import halves
+from .ctc_model import framewise, halves
 from .ctc_scores import normalised_information
 from .perturb import perturbed
 from .spin_loss import Codebook, swapped
 from .spin_recipe import SOME_NOISE, SpinStage
 from .ssl_encoder import Trained
+from .ssl_phones import check_labels
 from .ssl_step import Speech, StageRun
 
 
@@ -27,15 +28,18 @@ class SpinRun(StageRun):
         self, stage: SpinStage, encoder: Trained, speech: Speech, samples: int, device: str, seed: int, precision: str
     ) -> None:
         check_sizes(stage, encoder, speech, samples)
+        if stage.phones:
+            check_labels(speech)
         encoder.freeze(stage.frozen)
         self.codes: list[np.ndarray] = []
         self.pairs: list[np.ndarray] = []
         super().__init__(stage, encoder, speech, samples, device, seed, precision)
 
     def parts(self) -> dict[str, nn.Module]:
-        """A projection and a codebook of each size."""
+        """A projection and a codebook of each size, and a layer that names phones."""
         books = [Codebook(self.encoder.dim, [self.stage.hidden], size) for size in self.stage.codebooks]
-        return {f"codebook{i}": book for i, book in enumerate(books)}
+        phones = {"frames": nn.Linear(self.encoder.dim, len(self.speech.labels))} if self.stage.phones else {}
+        return {**{f"codebook{i}": book for i, book in enumerate(books)}, **phones}
 
     @property
     def codebooks(self) -> list[Codebook]:
@@ -63,7 +67,13 @@ class SpinRun(StageRun):
             with self.cast():
                 first, second = book.logits(x).chunk(2)
             terms["primary" if not i else f"auxiliary{i}"] = swapped(first, second, valid)
-        return sum(terms.values(), torch.zeros((), device=x.device)), dict(terms)
+        total = sum(terms.values(), torch.zeros((), device=x.device))
+        if self.stage.phones:
+            with self.cast():
+                named = self.model["frames"](x)
+            terms["frames"] = framewise(named, halves(batch.grid, x.shape[1], self.encoder.step // 2).repeat(2, 1))
+            total = total + self.stage.phones * terms["frames"]
+        return total, terms
 
     def after_step(self) -> None:
         """Codewords are of length 1."""

@@ -174,7 +174,7 @@ class Stages:
         for stage in self.recipe.stages:
             if isinstance(stage, SpinStage):
                 check_sizes(stage, self.encoder, self.speech, self.samples)
-            if isinstance(stage, PhonesStage):
+            if isinstance(stage, PhonesStage) or (isinstance(stage, SpinStage) and stage.phones):
                 check_labels(self.speech)
 
     def run(
