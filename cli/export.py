@@ -116,6 +116,8 @@ def lines(folder: Path, manifest: Manifest, report: dict[str, Any]) -> list[str]
         return out
     later = "" if report["later"] is None else f" (first stream {report['first']:.2%}, later ones {report['later']:.2%})"
     out.append(f"  codes equal {report['share']:.3%}{later}, over {report['seconds']:.1f} s of {report['clips']} clips")
+    if report["ran_on"] != manifest.device:
+        out.append(f"  compared on the {report['ran_on'].upper()}: there is no {manifest.device} here, which rounds otherwise")
     if "sound" in report:
         out.append(f"  sound off by at most {report['sound']['largest_error']:.1e}")
         out += [f"  {n}: model {q['model']}, bundle {q['bundle']}" for n, q in report["quality"].items() if q["clips"]]

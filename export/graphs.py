@@ -36,6 +36,7 @@ FORMS = {
     "s3": "form_s3",
     "snac": "form_snac",
     "soundstream": "form_soundstream",
+    "speechtokenizer": "form_speechtokenizer",
     "ticodec": "form_ticodec",
     "units": "form_units",
     "vox_s3": "form_vox_s3",
@@ -43,12 +44,11 @@ FORMS = {
 }
 # Module of a family -> which part of it makes no graph, and why.
 WITHOUT = {
-    "focalcodec": "its encoder is cut in pieces whose ends are those of the clip, and its decoder's are",
-    "neucodec": "its semantic encoder, a Conformer of 600 million parameters, normalises spectra by the clip's own length",
-    "speechtokenizer": "its convolutions mirror the sound at both ends, and an LSTM runs backwards over the whole clip",
-    "step_audio": "its linguistic tokens are made by FunASR's encoder in chunks with a memory of their own",
-    "wavtokenizer": "its encoder mirrors the sound at both ends, and its decoder is an inverse STFT behind attention",
-    "xcodec2": "its semantic encoder, a Conformer of 600 million parameters, normalises spectra by the clip's own length",
+    "focalcodec": "its encoder's attention runs in pieces as long as memory lets them be, which no graph can choose",
+    "neucodec": "its semantic encoder runs in pieces as long as memory lets them be, and its decoder ends in an inverse STFT",
+    "step_audio": "its linguistic tokens come of FunASR's encoder, in chunks that hand on a memory from one to the next",
+    "wavtokenizer": "its decoder ends in an inverse STFT, and attends to the whole clip in pieces as long as memory lets them be",
+    "xcodec2": "its semantic encoder runs in pieces as long as memory lets them be, and its decoder ends in an inverse STFT",
 }
 TOOLS = ("torch", "onnx", "onnxruntime", "onnxscript")
 

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..core.audio import Audio
-from ..core.errors import ExportError, VoxzooError
+from ..core.errors import ExportError, ModelError, VoxzooError
 from ..core.model import Model
 from ..core.tokens import Tokens
+from .bundle import Manifest
 from .runtime import BundleModel, open_bundle
+from .runtime_session import device_named
 
 __all__ = ["LEAST", "PARITY", "Quality", "check", "compare", "write"]
 
@@ -38,7 +40,7 @@ def compare(model: Model, folder: Path, clips: Sequence[Audio], quality: Quality
         clips: speech, at any rate; a batch of them of unequal lengths, and cuts down to one sample, are compared too.
         quality: measures of decoded sound, taken of both; a clip that one cannot measure is left out of it.
     """
-    bundle = open_bundle(folder, threads=1)
+    bundle = open_bundle(folder, device=place(folder), threads=1)
     rate = model.facts.sample_rate
     wavs = [clip.resample(rate, model.resampler).samples for clip in clips]
     sets = [[wav] for wav in wavs] + [[wavs[0][:n]] for n in lengths(model, len(wavs[0]))] + [batch(model, wavs[0])]
@@ -61,6 +63,7 @@ def compare(model: Model, folder: Path, clips: Sequence[Audio], quality: Quality
     report: dict[str, Any] = {
         "model": model.facts.name,
         "precision": bundle.precision,
+        "ran_on": bundle.device,
         "seconds": round(sum(len(wav) for group in sets for wav in group) / rate, 3),
         "clips": sum(map(len, sets)),
         "share": float(equal.sum() / count.sum()),
@@ -77,6 +80,17 @@ def compare(model: Model, folder: Path, clips: Sequence[Audio], quality: Quality
             for name, pairs in measured.items()
         }
     return report
+
+
+def place(folder: Path) -> str:
+    """Where a bundle is compared: on what it is meant for, if that is here.
+
+    On a CPU, products that are meant for CUDA in halves are computed in float32, so that little is told of them.
+    """
+    try:
+        return device_named(Manifest.read(folder).device).name
+    except ModelError:
+        return "cpu"
 
 
 def check(report: dict[str, Any], least: float | None = None) -> None:

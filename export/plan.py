@@ -93,13 +93,15 @@ class Plan:
         """Samples of a frame of the slowest stream."""
         return round(self.model.facts.sample_rate / min(self.model.facts.frame_rates))
 
-    def encoder(self, encode: nn.Module, *, lengths: bool = False, frames: int = EXAMPLE, inputs: Sequence[Port] = ()) -> None:
+    def encoder(
+        self, encode: nn.Module, *, lengths: bool = False, frames: int = EXAMPLE, inputs: Sequence[Port] = (), unit: int = 0
+    ) -> None:
         """Add the encoder: a module wav (B, T) -> codes, one tensor or K.
 
         lengths: whether it takes those of the clips beside, and after them further `inputs`. frames: slowest frames of the
-        example.
+        example. unit: samples of which it is traced with whole numbers, if not those that clips are padded to.
         """
-        unit = self.padding["multiple"]
+        unit = unit or self.padding["multiple"]
         size = -(-frames * self.hop // unit) * unit if unit > 1 else frames * self.hop + 13
         wav = 0.1 * torch.randn(2, size)
         # torch takes no axis for 1 long, and says so of the frames inside: shorter clips run too, which parity is tested at

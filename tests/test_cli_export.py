@@ -64,8 +64,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def compare(model: Any, folder: Path, clips: Any, quality: Any) -> dict[str, Any]:
         asked.update(clips=len(clips), quality=set(quality))
         return {
-            "model": "vox-rvq-16k", "precision": "fp32", "seconds": 11.4, "clips": 13, "share": 0.99, "first": 1.0,
-            "later": 0.98, "streams": [1.0, 0.98], "sound": {"largest_error": 1e-6},
+            "model": "vox-rvq-16k", "precision": "fp32", "ran_on": "cpu", "seconds": 11.4, "clips": 13,
+            "share": 0.99, "first": 1.0, "later": 0.98, "streams": [1.0, 0.98], "sound": {"largest_error": 1e-6},
             "quality": {"stoi": {"model": 0.9, "bundle": 0.9, "clips": 1}},
         }  # fmt: skip
 
