@@ -237,15 +237,16 @@ for point in range(points):
 """
 
 
+@pytest.mark.slow
 def test_killed_with_a_real_model_it_ends_with_the_same_bytes(
     corpus: Path, model_folder: Path, unbroken: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", KILL_SERVER, str(corpus), str(model_folder), str(tmp_path), "3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [sys.executable, "-c", KILL_SERVER, str(corpus), str(model_folder), str(tmp_path), "15"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     wanted = tree(unbroken)
     ended = sorted(tmp_path.glob("ended-*"))
-    assert len(ended) == 1
+    assert len(ended) == 5
     for folder in [tmp_path / "whole", *ended]:
         assert tree(folder) == wanted
 
