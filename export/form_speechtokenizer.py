@@ -5,7 +5,8 @@ Clips of a batch are of one length, so that what is mirrored lies at the same pl
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,12 +66,12 @@ class Both(nn.Module):
             weights = self.lstm.all_weights[self.ways * i : self.ways * (i + 1)]
             enter, again, bias = (torch.stack(list(parts)) for parts in zip(*map(self._ordered, weights), strict=True))
             shape = (y.shape[0], self.ways, y.shape[1], self.size)
-            given = {"hidden_size": self.size, "direction": "bidirectional" if self.ways == 2 else "forward"}
+            given: dict[str, Any] = {"hidden_size": self.size, "direction": "bidirectional" if self.ways == 2 else "forward"}
             out = torch.onnx.ops.symbolic("LSTM", (y, enter, again, bias), given, dtype=x.dtype, shape=shape, version=20)
             y = out.transpose(1, 2).flatten(2)
         return y.permute(1, 2, 0) + skip
 
-    def _ordered(self, weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _ordered(self, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """torch has the gates in the order input, forget, cell, output; ONNX input, output, forget, cell."""
         enter, again, *biases = ([w.detach().chunk(4)[gate] for gate in (0, 3, 1, 2)] for w in weights)
         return torch.cat(enter), torch.cat(again), torch.cat([part for bias in biases for part in bias])

@@ -47,7 +47,7 @@ WITHOUT = {
     "focalcodec": "its encoder's attention runs in pieces as long as memory lets them be, which no graph can choose",
     "neucodec": "its semantic encoder runs in pieces as long as memory lets them be, and its decoder ends in an inverse STFT",
     "step_audio": "its linguistic tokens come of FunASR's encoder, in chunks that hand on a memory from one to the next",
-    "wavtokenizer": "its decoder ends in an inverse STFT, and attends to the whole clip in pieces as long as memory lets them be",
+    "wavtokenizer": "its decoder ends in an inverse STFT, and attends to the clip in pieces as long as memory lets them be",
     "xcodec2": "its semantic encoder runs in pieces as long as memory lets them be, and its decoder ends in an inverse STFT",
 }
 TOOLS = ("torch", "onnx", "onnxruntime", "onnxscript")
