@@ -62,6 +62,11 @@ def plan_of(model: Model, streaming: bool = False) -> Plan:
         form = FORMS.get(cls.__module__.rpartition(".")[2])
         if form is not None and cls.__module__.startswith(Model.__module__.partition(".")[0]):
             plan: Plan = import_module(f".{form}", __package__).plan(model, streaming)
+            if streaming and not any(part.role.endswith("_stream") for part in plan.parts):
+                raise ExportError(
+                    f"{model.facts.name} has no graphs that keep a state: it looks ahead. Its bundle streams without, by "
+                    "windows with context; leave out --streaming"
+                )
             return plan
     family = type(model).__module__.rpartition(".")[2]
     reason = WITHOUT.get(family, f"no form of the networks of {family!r} is known here")

@@ -58,6 +58,11 @@ def test_streams_equal_the_whole(name: str) -> None:
         assert (sound[:, : whole.shape[1]] - whole).abs().max() <= SOUND
 
 
+def test_a_model_that_looks_ahead_has_no_graph_with_a_state() -> None:
+    with pytest.raises(ExportError, match=r"snac-24k has no graphs that keep a state: .* leave out --streaming"):
+        plan_of(tiny("snac-24k"), streaming=True)
+
+
 def test_a_stream_begins_anew_for_each_row_of_a_batch() -> None:
     """Two clips of one batch, of which one has begun before: states are of rows, not of the batch."""
     plan = plan_of(tiny("mimi"), streaming=True)
