@@ -130,7 +130,10 @@ def main() -> None:
                 if engine == "local" or args.ray:
                     speeds[label] = whole(source, work / f"{label}-{repeat}", args.model, workers, engine)
             best = {label: max(speed, best.get(label, 0.0)) for label, (speed, _) in speeds.items()}
-            told = ", ".join(f"{label} {speed:.1f} ({cpu:.1f} by CPU time)" for label, (speed, cpu) in speeds.items())
+            told = ", ".join(
+                f"{label} {speed:.1f}" + (f" ({cpu:.1f} by CPU time)" if label != "ray" else "")
+                for label, (speed, cpu) in speeds.items()
+            )
             print(f"times real time: {told}; load {os.getloadavg()[0]:.1f}", flush=True)
             cpus = {label: max(cpu, cpus.get(label, 0.0)) for label, (_, cpu) in speeds.items()}
     print(f"the whole with one worker: {100 * best['one'] / best['alone']:.0f} % of the model alone")
