@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import voxzoo
-from voxzoo import Tokens
+from voxzoo import Audio, Tokens
 from voxzoo.core.errors import ModelError, WeightsError
 from voxzoo.core.loading import random_model
 from voxzoo.core.model import Model
+from voxzoo.core.weights import bundled_folder
+from voxzoo.eval.edit_distance import deduplicate, levenshtein
 from voxzoo.tokenizers._dcspin import DCSpin, DCSpinConfig
 from voxzoo.tokenizers._vox_s3 import State
 from voxzoo.tokenizers.dcspin import DCSpinUnits, VoxDCSpin
+from voxzoo.training.perturb import Change, changed
 
 CONFIG = dict(voxzoo.entry("vox-dcspin-16k").config)
 SMALL = {"mels": 12, "block": 8, "context": 2, "reference": 2, "dim": 32, "layers": 2, "heads": 2, "hidden": 48, "kernel": 3}
@@ -171,3 +175,42 @@ def test_a_stream_keeps_no_more_with_time(model: VoxDCSpin) -> None:
             assert isinstance(state, State)
             sizes.append(sum(t.numel() for layer in state.layers for t in layer) + state.maxima.numel())
     assert len(set(sizes)) == 1
+
+
+# the weights in the package
+
+
+@pytest.fixture(scope="module")
+def bundled() -> VoxDCSpin:
+    if not (bundled_folder("vox-dcspin-16k") / "config.json").exists():
+        pytest.skip("this checkout comes without the weights of vox-dcspin-16k")
+    found = voxzoo.load("vox-dcspin-16k", engine="torch")
+    assert isinstance(found, VoxDCSpin)
+    return found
+
+
+def speech(seconds: float = 6.0) -> np.ndarray:
+    return Audio.read(bundled_folder("demo") / "speech.wav", 16000).samples[: int(16000 * seconds)]
+
+
+def test_bundled_streams_equal_the_whole(bundled: VoxDCSpin) -> None:
+    whole = bundled.encode(speech(), sample_rate=16000).codes[0].numpy()
+    assert len(np.unique(whole)) > whole.size / 6
+    for step in (1600, 10240, 50000):
+        assert np.array_equal(streamed(bundled, speech(), step), whole)
+
+
+def test_another_voice_moves_fewer_tokens_than_other_words(bundled: VoxDCSpin) -> None:
+    wav = torch.from_numpy(speech())[None]
+    change = Change(torch.tensor([1.4]), torch.ones(1), torch.tensor([1.12]))
+    sounds = (wav, changed(wav, 16000, change), wav.flip(1))
+    clean, voice, backwards = (deduplicate(bundled.encode(w[0].numpy(), 16000).codes[0][0].numpy()) for w in sounds)
+    moved, chance = levenshtein([clean, clean], [voice, backwards])
+    assert moved < 0.75 * chance
+
+
+def test_what_ships_is_small_and_described(bundled: VoxDCSpin) -> None:
+    folder = bundled_folder("vox-dcspin-16k")
+    data = (folder / "model.safetensors").read_bytes()
+    assert len(data) < 12_000_000
+    assert hashlib.sha256(data).hexdigest()[:16] in (folder / "README.md").read_text()
