@@ -46,23 +46,20 @@ def speech(seconds: float, rate: int) -> np.ndarray:
 def published(name: str, wav: np.ndarray) -> list[Way]:
     """Encoding and decoding by the published implementation, of all streams, as far as there is one."""
     x = torch.from_numpy(wav)[None, None]
-    if name in ("encodec-24k", "mimi", "hubert-gslm-100"):
-        with _torchaudio_or_none():
+    kind = {"encodec-24k": "Encodec", "mimi": "Mimi", "hubert-gslm-100": "Hubert"}.get(name)
+    if kind is not None:
+        with _torchaudio_or_none():  # it imports what it is asked for only now
             import transformers
-        if name == "hubert-gslm-100":
-            hubert = transformers.HubertModel(transformers.HubertConfig(num_hidden_layers=6)).eval()
-            return [lambda: hubert(x[0]).last_hidden_state]
-        if name == "mimi":
-            mimi = transformers.MimiModel(transformers.MimiConfig()).eval()
-            codes = mimi.encode(x).audio_codes
-            return [lambda: mimi.encode(x), lambda: mimi.decode(codes)]
-        encodec = transformers.EncodecModel(transformers.EncodecConfig()).eval()
-        found = encodec.encode(x, bandwidth=24.0)
-        more = getattr(found, "last_frame_pad_length", 0)
-        return [
-            lambda: encodec.encode(x, bandwidth=24.0),
-            lambda: encodec.decode(found.audio_codes, found.audio_scales, last_frame_pad_length=more),
-        ]
+
+            settings = {"num_hidden_layers": 6} if kind == "Hubert" else {}
+            net = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**settings)).eval()
+        if kind == "Hubert":
+            return [lambda: net(x[0]).last_hidden_state]
+        more = {"bandwidth": 24.0} if kind == "Encodec" else {}
+        found = net.encode(x, **more)
+        given: list[Any] = [found.audio_codes] if kind == "Mimi" else [found.audio_codes, found.audio_scales]
+        last = {} if kind == "Mimi" else {"last_frame_pad_length": getattr(found, "last_frame_pad_length", 0)}
+        return [lambda: net.encode(x, **more), lambda: net.decode(*given, **last)]
     if name not in NAMES:
         return []
     encode, decode = reference(name)
