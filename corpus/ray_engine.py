@@ -8,7 +8,8 @@ shards are written by the process that started the run.
     ray start --head                        # on one machine; `ray start --address HEAD:6379` on the others
     RAY_ADDRESS=auto voxzoo tokenize s3://bucket/x-{000..999}.tar -m MODEL -o DIR --engine ray
 
-Without `RAY_ADDRESS`, a cluster of this machine alone is started and ended with the run.
+Without `RAY_ADDRESS`, the cluster that this machine is part of is taken; where there is none, one of this machine alone is
+started, and ended with the run.
 """
 
 from __future__ import annotations
