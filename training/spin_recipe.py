@@ -114,7 +114,7 @@ RECIPES = {
             SpinStage("first", 0.07, 1e-3, codebooks=(256,), frozen=0, beside=False, noise=NOISE),
             MaskedStage("codes", 0.15, 1e-3, targets="codes"),
             PhonesStage("phones", 0.36, 1e-3),
-            SpinStage("spin", 0.28, 1e-3, noise=NOISE),
+            SpinStage("spin", 0.28, 5e-4, noise=NOISE, frozen=5, phones=1.0),
         ),
     ),
     "dcspin": SpinRecipe(
