@@ -43,7 +43,10 @@ def run(*arguments: object) -> int:
     return main(["bench", *map(str, (*arguments, *few))])
 
 
-def test_a_table_and_files(corpus: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_and_files(
+    corpus: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # the width of the table
     out = tmp_path / "out"
     soundfile.write(corpus / "short.wav", np.full(100, 0.1), 8000)
     assert run(corpus, "-m", model, "-m", f"{model}:1", "-o", out) == 0

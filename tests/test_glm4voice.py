@@ -150,7 +150,7 @@ def test_a_batch_of_any_lengths_gives_what_each_clip_gives(mode: str, monkeypatc
     model = sharp(mode)
     clips = [sound(n, n) for n in (1, 5 * TOKEN, 3 * SEGMENT + 700, 5 * TOKEN - 3, SEGMENT, 900, 2 * SEGMENT + 1)]
     alone = [codes(model, clip) for clip in clips]
-    monkeypatch.setattr("voxzoo.core.model.PADDED", 1000.0)  # all in one batch, as on a GPU
+    monkeypatch.setattr("voxzoo.core.batches.PADDED", 1000.0)  # all in one batch, as on a GPU
     for limit in (1, 50, 12_000):  # frames at once
         monkeypatch.setattr("voxzoo.tokenizers.glm4voice.AT_ONCE", limit)
         together = model.encode(clips)
