@@ -69,8 +69,8 @@ class Recognizer(nn.Module):
         x = F.gelu(self.conv(x.transpose(1, 2))).transpose(1, 2)
         return self.out(F.dropout(self.lstm(x)[0], 0.2, self.training)).log_softmax(-1)
 
-    def lengths(self, counts: list[int]) -> list[int]:
-        return [(n - 1) // self.stride + 1 for n in counts]
+    def lengths(self, counts: list[int]) -> Tensor:
+        return torch.tensor([(n - 1) // self.stride + 1 for n in counts])
 
 
 def batches(clips: list[Read], rng: np.random.Generator) -> Iterator[list[Read]]:
@@ -95,7 +95,7 @@ def train(clips: list[Read], units: int, stride: int, minutes: float) -> Recogni
             group["lr"] = 2e-3 * min(1.0, 2 * (1 - done))
         logs = model(nn.utils.rnn.pad_sequence([clip.units for clip in batch], True, units))
         targets = torch.tensor([LETTERS.index(c) + 1 for clip in batch for c in clip.text])
-        sizes = [len(clip.text) for clip in batch]
+        sizes = torch.tensor([len(clip.text) for clip in batch])
         loss = F.ctc_loss(
             logs.transpose(0, 1), targets, model.lengths([len(c.units) for c in batch]), sizes, zero_infinity=True
         )

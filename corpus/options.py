@@ -13,8 +13,8 @@ from .worker import Settings
 
 __all__ = ["Options", "Summary"]
 
-# Seconds of sound. On a CPU 20 is within 7 % of the best of 0, 10, 20 and 60 for all of vox-rvq, vox-s3, vox-snac, EnCodec, Mimi
-# and S3 v2 (benchmarks/tokenize_batches.py); more no longer fits the caches.
+# Seconds of sound. On a CPU 20 is within 7 % of the best of 0, 10, 20 and 60 for all of vox-rvq, vox-s3, vox-snac, EnCodec,
+# Mimi and S3 v2 (benchmarks/tokenize_batches.py); more no longer fits the caches.
 CPU_BATCH, GPU_BATCH = 20.0, 600.0
 ENGINES = ("local", "ray")
 
@@ -149,4 +149,3 @@ class Summary:
     speed: float
     workers: int
     profile: dict[str, float] | None = None
-

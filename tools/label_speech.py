@@ -76,7 +76,7 @@ def spoken(
     voice: str, text: str, naming: Naming, rate: int = 170, pitch: int = 50, spread: int = 50
 ) -> tuple[Audio, list[Any]] | None:
     """Sound at 16 kHz and its phones [start, end, label]; None where a phone is not known."""
-    import espeak  # type: ignore[import-not-found]
+    import espeak
 
     engine = espeak._library()
     if engine is None:
