@@ -77,9 +77,9 @@ def pushes(model: BundleModel) -> None:
     graph = model.parts.graph("encoder_stream")
     kept = _push_time(model, wav, step)
     run = graph.run
-    graph.run = lambda feeds, keep=(): run(feeds)
+    graph.run = lambda feeds, keep=(): run(feeds)  # type: ignore[method-assign]
     fetched = _push_time(model, wav, step)
-    graph.run = run
+    graph.run = run  # type: ignore[method-assign]
     print(f"  stream: a push of {1000 * step / rate:.0f} ms takes {1000 * kept:.2f} ms with the state on the device, "
           f"{1000 * fetched:.2f} ms with it fetched and brought back")  # fmt: skip
 

@@ -152,8 +152,12 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
+        from .int8_weights import unpacked
+
         try:
-            return load_file(path)
+            return unpacked(load_file(path))
+        except WeightsError:
+            raise
         except FileNotFoundError:
             raise WeightsError(f"{str(path)!r} does not exist") from None
         except Exception as error:  # safetensors' own kind, and whatever a damaged header makes of tensors

@@ -226,6 +226,10 @@ def test_files_are_small() -> None:
         assert path.stat().st_size <= limit, f"{path.relative_to(ROOT)} has {path.stat().st_size} bytes"
 
 
+def test_the_bundled_weights_are_small() -> None:
+    assert sum(path.stat().st_size for path in (ROOT / "bundled").glob("*/model.safetensors")) <= 40_000_000
+
+
 def test_no_file_speaks_of_one_machine() -> None:
     machine = re.compile(rb"/(?:work|home|root|Users)/[a-z_]|\.\./shared")
     for path in tracked():

@@ -18,6 +18,7 @@ from torch import nn
 import voxzoo
 from voxzoo import MissingExtraError, WeightsError, entry
 from voxzoo.core import weights
+from voxzoo.core.int8_weights import to_int8, unpacked
 from voxzoo.core.loading import random_model
 from voxzoo.core.model import Model
 from voxzoo.core.registry import Entry, Weights
@@ -289,3 +290,20 @@ def test_a_published_checkpoint_folder_needs_a_name(tmp_path: Path) -> None:
         voxzoo.load(tmp_path)
     with pytest.raises(voxzoo.ModelError, match="leave out weights="):
         voxzoo.load(tmp_path, weights=tmp_path)
+
+
+def test_weights_in_eight_bits(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    state = {"matrix": torch.randn(64, 3, 16, generator=generator), "bias": torch.randn(64, generator=generator)}
+    state["matrix"][5] = 0
+    stored = to_int8(state)
+    assert stored["matrix"].dtype == torch.int8
+    found = unpacked(stored)
+    step = stored["matrix:step"].float()[:, None, None]
+    assert ((found["matrix"] - state["matrix"]).abs() <= 0.51 * step).all()
+    assert not found["matrix"][5].any()
+    assert torch.equal(found["bias"], state["bias"].half())
+    assert unpacked(state).keys() == state.keys()
+    save_file({"bias": state["bias"], "matrix:step": stored["matrix:step"]}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match="'matrix:step' is of no int8 tensor with"):
+        weights.read_state(tmp_path / "model.safetensors")
