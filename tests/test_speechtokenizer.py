@@ -285,6 +285,9 @@ def test_streams_equal_the_whole_clip_at_real_size(name: str) -> None:
     model = voxzoo.load(name, weights="random")
     assert isinstance(model, SpeechTokenizer)
     assert model.facts == voxzoo.entry(name).facts
+    for value in model.network.decoder.model[15].parameters():
+        value.mul_(0.02)  # random weights are loud, and samples far beyond [-1, 1] are refused
+    model.network.fold()
     clip = sound(5 * 16000 + 7, 16000)
     tokens, wav = streamed(model, clip, 7001)
     assert same(tokens, model.encode(clip))

@@ -71,7 +71,7 @@ def test_codes_and_sound_are_the_published_ones_at_real_size(transformers: Any, 
     model = voxzoo.load("xcodec2", weights=tmp_path)
     assert model.facts == ITEM.facts
     used = [check_parity(model, clip, *result) for clip, result in zip(clips, wanted, strict=True)]
-    assert used[1] > 30
+    assert used[1] > 15
 
 
 # ---------------------------------------------------------------- checkpoints
