@@ -5,17 +5,18 @@ Nothing here needs torch, so that an exported bundle is played by the same rules
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .errors import TokensError, WrongModelError
+from .errors import ModelError, TokensError, WrongModelError
 from .facts import Facts
 from .tokens import Tokens
 
-__all__ = ["chain", "check_fingerprint", "check_frames", "fit", "groups", "time_slices"]
+__all__ = ["Checked", "chain", "check_fingerprint", "check_frames", "fit", "groups", "time_slices"]
 
 PADDED = 1.25  # times the shortest clip of a batch, the most that a clip of it may have on a CPU, where padding costs as sound
 
@@ -53,6 +54,30 @@ def check_frames(tokens: Tokens, law: Callable[[int], tuple[int, ...]]) -> None:
             raise TokensError(
                 f"clip {i} has {tuple(map(int, found))} frames; {length} samples make {wanted}: the tokens are damaged"
             )
+
+
+class Checked(ABC):
+    """What a model of any engine asks of what it is to decode."""
+
+    facts: Facts
+    fingerprint: str
+
+    @abstractmethod
+    def frames(self, samples: int) -> tuple[int, ...]:
+        """Length law: frames of each stream for `samples` samples."""
+
+    def check_fingerprint(self, tokens: Tokens) -> None:
+        """Raise `WrongModelError` unless `tokens` were made by this very model."""
+        check_fingerprint(tokens, self.facts, self.fingerprint)
+
+    def check(self, tokens: Tokens) -> None:
+        """Raise unless `tokens` were made by this very model and obey its length law."""
+        self.check_fingerprint(tokens)
+        check_frames(tokens, self.frames)
+
+    def _check_voice(self, voice: Any) -> None:
+        if voice is not None:
+            raise ModelError(f"{self.facts.name} has no use for a voice: its tokens carry it; leave out voice=")
 
 
 def chain(head: list[np.ndarray], rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from .audio import Audio, read_blocks
-from .batches import chain, check_fingerprint, check_frames, fit, groups, time_slices
+from .batches import Checked, chain, fit, groups, time_slices
 from .errors import AudioError, ModelError
 from .facts import Facts
 from .registry import entry
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["Encoded", "Model"]
 
 
-class Model(ABC):
+class Model(Checked):
     """A tokenizer or codec. Built by `voxzoo.load`; see the module docstring for what a family implements.
 
     Attributes:
@@ -92,10 +92,6 @@ class Model(ABC):
     @abstractmethod
     def build(cls, config: Mapping[str, Any]) -> nn.Module:
         """The network with random weights, codebooks included (never all zero). Raises `ModelError` on unknown keys."""
-
-    @abstractmethod
-    def frames(self, samples: int) -> tuple[int, ...]:
-        """Length law: frames of each stream for `samples` samples."""
 
     @property
     @abstractmethod
@@ -301,19 +297,6 @@ class Model(ABC):
         """Raise `NotDecodableError` where there is no decoder."""
         if not self.decodes:
             self.speech  # noqa: B018
-
-    def _check_voice(self, voice: Any) -> None:
-        if voice is not None:
-            raise ModelError(f"{self.facts.name} has no use for a voice: its tokens carry it; leave out voice=")
-
-    def check_fingerprint(self, tokens: Tokens) -> None:
-        """Raise `WrongModelError` unless `tokens` were made by this very model."""
-        check_fingerprint(tokens, self.facts, self.fingerprint)
-
-    def check(self, tokens: Tokens) -> None:
-        """Raise unless `tokens` were made by this very model and obey its length law."""
-        self.check_fingerprint(tokens)
-        check_frames(tokens, self.frames)
 
     def _decode_group(self, clips: list[Tokens]) -> list[np.ndarray]:
         codes = [_pad_rows([c.codes[k] for c in clips], PADDING) for k in range(len(clips[0].codes))]

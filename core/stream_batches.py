@@ -11,11 +11,10 @@ through the network together, which is what a server with a GPU wants; others ta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from .audio import Audio
-from .errors import ModelError
-from .streaming import StreamDecoder, StreamEncoder
+from .open_streams import Slots
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -24,52 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["StreamDecoders", "StreamEncoders"]
 
 
-class _Slots:
-    """A stream for each slot in use; a slot's is opened by the first push to it."""
-
-    def __init__(self, model: Model, slots: int) -> None:
-        if slots < 1:
-            raise ModelError(f"slots={slots}; expected at least 1")
-        self.model, self.slots = model, slots
-        self.streams: dict[int, Any] = {}
-        self.open = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.open = False
-
-    def _opened(self) -> Any:
-        raise NotImplementedError
-
-    def _of(self, pushed: Mapping[int, Any]) -> list[Any]:
-        """The streams of the slots that are pushed to."""
-        if not self.open:
-            raise ModelError("these streams are finished; open new ones")
-        if wrong := [slot for slot in pushed if slot not in range(self.slots)]:
-            raise ModelError(f"there is no slot {wrong[0]!r}; there are 0 to {self.slots - 1}")
-        for slot in pushed:
-            if slot not in self.streams:
-                self.streams[slot] = self._opened()
-        return [self.streams[slot] for slot in pushed]
-
-    def finish(self, slot: int) -> Any:
-        """What the slot's clip still owes; the slot is free for another clip. Raises `ModelError` where it has none."""
-        if slot not in self.streams:
-            raise ModelError(f"slot {slot!r} carries no clip; nothing was pushed to it")
-        return self.streams.pop(slot).finish()
-
-
-class StreamEncoders(_Slots):
+class StreamEncoders(Slots):
     """Encodes many clips as they arrive. Use as a context manager."""
 
     def __init__(self, model: Model, slots: int, streams: int) -> None:
-        super().__init__(model, slots)
-        self.codebooks = streams
-
-    def _opened(self) -> StreamEncoder:
-        return StreamEncoder(self.model, self.model._open_encoder(self.codebooks), self.codebooks)
+        super().__init__(lambda: model.stream_encoder(streams=streams), slots)
+        self.model = model
 
     def push(self, samples: Mapping[int, Any]) -> dict[int, Tokens]:
         """slot -> samples (T,), as many for each as one likes; gives slot -> tokens of the frames completed, possibly none.
@@ -83,11 +42,12 @@ class StreamEncoders(_Slots):
         return {slot: stream.given(part) for slot, stream, part in zip(samples, streams, made, strict=True)}
 
 
-class StreamDecoders(_Slots):
+class StreamDecoders(Slots):
     """Decodes many clips as their tokens arrive. Use as a context manager."""
 
-    def _opened(self) -> StreamDecoder:
-        return self.model.stream_decoder()
+    def __init__(self, model: Model, slots: int) -> None:
+        super().__init__(model.stream_decoder, slots)
+        self.model = model
 
     def push(self, tokens: Mapping[int, Tokens]) -> dict[int, Audio]:
         """slot -> tokens of one clip; gives slot -> the sound that is certain. Raises as `StreamDecoder.push` does."""

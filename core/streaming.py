@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from .audio import Audio, check_samples
-from .errors import AudioError, ModelError, TokensError
+from .errors import AudioError, TokensError
+from .open_streams import OpenStream
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -52,29 +53,11 @@ class DecoderCore(Protocol):
         """The samples still held back."""
 
 
-class _Stream:
-    """Open until `finish` or the end of the `with` block."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.open = True
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.open = False
-
-    def _require_open(self) -> None:
-        if not self.open:
-            raise ModelError("this stream is finished; open a new one")
-
-
-class StreamEncoder(_Stream):
+class StreamEncoder(OpenStream):
     """Encodes one clip as it arrives. Use as a context manager."""
 
     def __init__(self, model: Model, core: EncoderCore, streams: int) -> None:
-        super().__init__(model)
+        self.model = model
         self.core, self.streams = core, streams
         self.samples = 0  # pushed so far
         self.covered = 0  # of those, covered by tokens given out
@@ -125,11 +108,11 @@ class StreamEncoder(_Stream):
         return Tokens(encoded.codes, np.array([length]), model.facts, model.fingerprint, model.resampler, encoded.extras)
 
 
-class StreamDecoder(_Stream):
+class StreamDecoder(OpenStream):
     """Decodes one clip as its tokens arrive. Use as a context manager."""
 
     def __init__(self, model: Model, core: DecoderCore) -> None:
-        super().__init__(model)
+        self.model = model
         self.core = core
         self.length = 0  # true samples of the tokens pushed so far
         self.sounded = 0  # samples given out

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ..core.audio import Audio, read_blocks
-from ..core.batches import chain, check_fingerprint, check_frames, fit, groups, time_slices
+from ..core.batches import Checked, chain, fit, groups, time_slices
 from ..core.errors import AudioError, ModelError, NotDecodableError
 from ..core.registry import entry, models
 from ..core.resampling import SOXR, check_resampler
@@ -58,7 +58,7 @@ def open_bundle(
     return BundleModel(Parts(Path(folder), device, threads), check_resampler(resampler))
 
 
-class BundleModel:
+class BundleModel(Checked):
     """A model of which only graphs are there. Built by `voxzoo.load(BUNDLE)`.
 
     Attributes:
@@ -231,19 +231,6 @@ class BundleModel:
         """Raise `NotDecodableError` where there is no way back to sound."""
         if not self.decodes:
             self.speech  # noqa: B018
-
-    def _check_voice(self, voice: Any) -> None:
-        if voice is not None:
-            raise ModelError(f"{self.facts.name} has no use for a voice: its tokens carry it; leave out voice=")
-
-    def check_fingerprint(self, tokens: Tokens) -> None:
-        """Raise `WrongModelError` unless `tokens` were made by this very model."""
-        check_fingerprint(tokens, self.facts, self.fingerprint)
-
-    def check(self, tokens: Tokens) -> None:
-        """Raise unless `tokens` were made by this very model and obey its length law."""
-        self.check_fingerprint(tokens)
-        check_frames(tokens, self.frames)
 
     def _decode_group(self, clips: Sequence[Tokens]) -> list[np.ndarray]:
         codes = [padded_rows([c.codes[k] for c in clips], PADDING) for k in range(len(clips[0].codes))]

@@ -5,13 +5,14 @@ Joined, the parts equal what `encode` and `decode` give.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core.audio import Audio, check_samples
-from ..core.errors import AudioError, ModelError, TokensError
+from ..core.errors import AudioError, TokensError
+from ..core.open_streams import OpenStream, Slots
 from ..core.tokens import Tokens
 from .runtime_coded import Coded, DecoderCore, EncoderCore
 
@@ -21,29 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["BundleStreamDecoder", "BundleStreamEncoder", "StreamSlots"]
 
 
-class _Stream:
-    """Open until `finish` or the end of the `with` block."""
-
-    def __init__(self, model: BundleModel) -> None:
-        self.model = model
-        self.open = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.open = False
-
-    def _require_open(self) -> None:
-        if not self.open:
-            raise ModelError("this stream is finished; open a new one")
-
-
-class BundleStreamEncoder(_Stream):
+class BundleStreamEncoder(OpenStream):
     """Encodes one clip as it arrives. Use as a context manager."""
 
     def __init__(self, model: BundleModel, core: EncoderCore) -> None:
-        super().__init__(model)
+        self.model = model
         self.core = core
         self.samples = 0  # pushed so far
         self.covered = 0  # of those, covered by tokens given out
@@ -82,11 +65,11 @@ class BundleStreamEncoder(_Stream):
         return self.model.tokens(coded, length)
 
 
-class BundleStreamDecoder(_Stream):
+class BundleStreamDecoder(OpenStream):
     """Decodes one clip as its tokens arrive. Use as a context manager."""
 
     def __init__(self, model: BundleModel, core: DecoderCore) -> None:
-        super().__init__(model)
+        self.model = model
         self.core = core
         self.length = 0  # true samples of the tokens pushed so far
         self.sounded = 0  # samples given out
@@ -121,35 +104,10 @@ class BundleStreamDecoder(_Stream):
         return Audio(samples, self.model.facts.output_rate)
 
 
-class StreamSlots:
-    """A stream for each slot in use; a slot's is opened by the first push to it. Use as a context manager."""
-
-    def __init__(self, opened: Callable[[], Any], slots: int) -> None:
-        if slots < 1:
-            raise ModelError(f"slots={slots}; expected at least 1")
-        self.opened, self.slots = opened, slots
-        self.streams: dict[int, Any] = {}
-        self.open = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.open = False
+class StreamSlots(Slots):
+    """Streams of many clips, one after the other. Use as a context manager."""
 
     def push(self, pushed: Mapping[int, Any]) -> dict[int, Any]:
         """slot -> what its stream takes; gives slot -> what that gives. Raises `ModelError` for a slot that is not there."""
-        if not self.open:
-            raise ModelError("these streams are finished; open new ones")
-        if wrong := [slot for slot in pushed if slot not in range(self.slots)]:
-            raise ModelError(f"there is no slot {wrong[0]!r}; there are 0 to {self.slots - 1}")
-        for slot in pushed:
-            if slot not in self.streams:
-                self.streams[slot] = self.opened()
-        return {slot: self.streams[slot].push(part) for slot, part in pushed.items()}
-
-    def finish(self, slot: int) -> Any:
-        """What the slot's clip still owes; the slot is free for another. Raises `ModelError` where it has none."""
-        if slot not in self.streams:
-            raise ModelError(f"slot {slot!r} carries no clip; nothing was pushed to it")
-        return self.streams.pop(slot).finish()
+        streams = self._of(pushed)
+        return {slot: stream.push(part) for (slot, part), stream in zip(pushed.items(), streams, strict=True)}

@@ -23,8 +23,8 @@ from torch import Tensor
 from ..core.errors import ModelError
 from ..core.model import Model
 from ..core.streaming import Encoded, EncoderCore
+from ._block_stream import BlockEncoder
 from ._dcspin import DCSpin, DCSpinConfig
-from ._vox_s3 import State
 from .units import Units
 
 __all__ = ["DCSpinUnits", "VoxDCSpin"]
@@ -81,36 +81,7 @@ class VoxDCSpin(Model):
         return Encoded([self.network.encode(wav)])
 
     def _open_encoder(self, streams: int) -> EncoderCore:
-        return _Encoder(self.network)
-
-
-class _Encoder:
-    """Holds back the samples of blocks that are not whole, or of which the samples ahead are missing."""
-
-    def __init__(self, network: DCSpin) -> None:
-        self.network = network
-        self.state: State | None = None
-        self.wav = next(network.parameters()).new_zeros(1, network.config.encoder.left)
-
-    def push(self, wav: Tensor) -> Encoded:
-        c = self.network.config.encoder
-        self.wav = torch.cat([self.wav, wav], 1)
-        blocks = max(0, self.wav.shape[1] - c.left - c.ahead) // c.block_samples
-        if not blocks:
-            return Encoded([wav.new_zeros(1, 0, dtype=torch.int64)])
-        done = blocks * c.block_samples
-        state = self.state or State.empty(c, self.wav)
-        codes, self.state = self.network.encode_step(self.wav[:, : c.left + done + c.ahead], state)
-        self.wav = self.wav[:, done:].clone()
-        return Encoded([codes])
-
-    def finish(self) -> Encoded:
-        """The last block is completed with zeros, as offline; its tokens past the end of the sound are dropped."""
-        c = self.network.config.encoder
-        rest = self.wav.shape[1] - c.left
-        frames = -(-rest // self.network.config.step)
-        codes = self.push(self.wav.new_zeros(1, -rest % c.block_samples + c.ahead)).codes[0]
-        return Encoded([codes[:, :frames]])
+        return BlockEncoder(self.network, self.network.config.encoder, self.network.config.step)
 
 
 class DCSpinUnits(Units):

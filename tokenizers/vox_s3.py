@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..core.model import Model
 from ..core.streaming import Encoded, EncoderCore
-from ._vox_s3 import State, VoxS3, VoxS3Config
+from ._block_stream import BlockEncoder
+from ._vox_s3 import VoxS3, VoxS3Config
 
 __all__ = ["VoxS3Tokenizer"]
 
@@ -58,33 +58,4 @@ class VoxS3Tokenizer(Model):
         return Encoded([self.network.encode(wav)])
 
     def _open_encoder(self, streams: int) -> EncoderCore:
-        return _Encoder(self.network)
-
-
-class _Encoder:
-    """Holds back the samples of blocks that are not whole, or of which the samples ahead are missing."""
-
-    def __init__(self, network: VoxS3) -> None:
-        self.network = network
-        self.state: State | None = None
-        self.wav = next(network.parameters()).new_zeros(1, network.config.left)
-
-    def push(self, wav: Tensor) -> Encoded:
-        c = self.network.config
-        self.wav = torch.cat([self.wav, wav], 1)
-        blocks = max(0, self.wav.shape[1] - c.left - c.ahead) // c.block_samples
-        if not blocks:
-            return Encoded([wav.new_zeros(1, 0, dtype=torch.int64)])
-        done = blocks * c.block_samples
-        state = self.state or State.empty(c, self.wav)
-        codes, self.state = self.network.encode_step(self.wav[:, : c.left + done + c.ahead], state)
-        self.wav = self.wav[:, done:].clone()
-        return Encoded([codes])
-
-    def finish(self) -> Encoded:
-        """The last block is completed with zeros, as offline; its tokens past the end of the sound are dropped."""
-        c = self.network.config
-        rest = self.wav.shape[1] - c.left
-        frames = -(-rest // (4 * c.hop))
-        codes = self.push(self.wav.new_zeros(1, -rest % c.block_samples + c.ahead)).codes[0]
-        return Encoded([codes[:, :frames]])
+        return BlockEncoder(self.network, self.network.config, 4 * self.network.config.hop)
