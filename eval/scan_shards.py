@@ -162,6 +162,7 @@ def _drive(process: subprocess.Popen[str], plan: _Plan) -> None:
             if not answer:
                 break
             plan.done(group, json.loads(answer))
+    with contextlib.suppress(OSError):  # what was not taken is still in the pipe's buffer, and would be written on leaving
         given.close()
     status = process.wait()
     if status:
